@@ -1,0 +1,15 @@
+//! The rules of the product, without any I/O: what a name may be, what a push builds, which states follow which.
+//!
+//! Nothing here may touch the network, the disk, the clock or another module of this crate.
+
+pub mod base;
+pub mod build;
+pub mod context;
+pub mod delivery;
+pub mod event;
+pub mod ids;
+pub mod image;
+pub mod location;
+pub mod repository;
+pub mod rule;
+pub mod source_url;

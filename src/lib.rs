@@ -1,0 +1,3 @@
+//! Hullworks: push to Git, get an image.
+
+pub mod domain;
