@@ -10,6 +10,7 @@ pub mod event;
 pub mod ids;
 pub mod image;
 pub mod location;
+pub mod progress;
 pub mod repository;
 pub mod rule;
 pub mod source_url;

@@ -1,0 +1,1 @@
+//! The Docker Engine: builds and pushes. `bollard` appears here alone.

@@ -1,0 +1,1 @@
+//! Forges: their signatures and payloads, turned into our own events.

@@ -1,0 +1,1 @@
+//! Image registries over HTTP: digests, tokens, and whom credentials may be shown.

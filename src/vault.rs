@@ -1,0 +1,1 @@
+//! Seals secrets at rest with the key file of this installation.
