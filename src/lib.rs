@@ -1,9 +1,13 @@
 //! Hullworks: push to Git, get an image.
 
+pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod engine;
 pub mod forge;
 pub mod logs;
 pub mod registry;
+pub mod signals;
 pub mod source;
+pub mod store;
 pub mod vault;

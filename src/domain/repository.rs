@@ -2,7 +2,14 @@
 
 use std::fmt;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+
+use super::{
+    ids::{HookId, RepositoryId},
+    image::{self, ImageReference, InvalidReference},
+    rule::Rule,
+};
 
 /// Why a namespace or a repository's name cannot be one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -124,6 +131,63 @@ impl Provider {
     }
 }
 
+/// An image repository with its source, rules and links; secrets are only counted, never held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repository {
+    pub id: RepositoryId,
+    pub name: RepositoryName,
+    pub visibility: Visibility,
+    pub description: String,
+    /// The image's name as configured, without a tag; `None`: [`default_image`].
+    pub image: Option<String>,
+    pub source: Source,
+    pub hook_id: HookId,
+    pub rules: Vec<Rule>,
+    /// Base images linked by hand, fully named, sorted.
+    pub links: Vec<String>,
+    pub detect_base_images: bool,
+    /// Names of the secrets that builds may mount, sorted.
+    pub build_secrets: Vec<String>,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+/// Where a repository's source is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    pub provider: Provider,
+    pub url: String,
+    pub account: Option<String>,
+    pub submodules: bool,
+    pub credentials_set: bool,
+}
+
+/// The image of a repository that names none: `namespace/name` at the default registry, if there is one.
+pub fn default_image(name: &RepositoryName, default_registry: Option<&str>) -> String {
+    match default_registry {
+        Some(registry) => format!("{registry}/{name}"),
+        None => name.to_string(),
+    }
+}
+
+/// Checks an image name that is to get its tags from rules.
+pub fn check_image(text: &str) -> Result<ImageReference, InvalidReference> {
+    let reference = ImageReference::parse(text)?;
+    let has_own_tag = text.rsplit_once('/').map_or(text, |(_, last)| last).contains(':');
+    if has_own_tag || reference.digest.is_some() {
+        return Err(InvalidReference {
+            name: text.to_owned(),
+            reason: "its tags come from the rules; leave tag and digest out",
+        });
+    }
+    Ok(reference)
+}
+
+/// Whether an image is to be pushed: it names a registry, or there are credentials for the one meant by default.
+pub fn is_pushed(image: &str, has_credentials: bool) -> bool {
+    image::names_registry(image) || has_credentials
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,5 +235,33 @@ mod tests {
             assert_eq!(Visibility::parse(visibility.as_str()), Some(visibility));
             assert_eq!(serde_json::to_value(visibility).unwrap(), visibility.as_str());
         }
+    }
+
+    #[test]
+    fn an_image_gets_its_tags_from_the_rules() {
+        assert!(check_image("localhost:5000/team/app").is_ok());
+        for bad in [
+            "app:latest",
+            "localhost:5000/app:1",
+            &format!("app@sha256:{}", "a".repeat(64)),
+            "App",
+            "",
+        ] {
+            assert!(check_image(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_default_image_is_at_the_default_registry() {
+        let name = RepositoryName::parse("team/app").unwrap();
+        assert_eq!(default_image(&name, Some("r.example.com")), "r.example.com/team/app");
+        assert_eq!(default_image(&name, None), "team/app");
+    }
+
+    #[test]
+    fn an_image_without_a_registry_stays_in_the_engine() {
+        assert!(is_pushed("r.example.com/team/app", false));
+        assert!(!is_pushed("team/app", false));
+        assert!(is_pushed("team/app", true));
     }
 }

@@ -1,0 +1,145 @@
+//! What the rules of a repository make of an event. The dry run calls the same functions.
+
+use super::{Decided, Trigger};
+use crate::domain::{
+    build::{Cause, Plan},
+    delivery::Outcome,
+    event::{ChangeKind, PushEvent, asks_to_skip},
+    ids::{BuildId, RuleId},
+    repository::Repository,
+    rule::{Match, Rule, SourceType},
+};
+use crate::store::BuildRequest;
+
+/// The dry run: what a push of a ref would build.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Preview {
+    pub matches: Vec<PreviewMatch>,
+    pub not_matched: Vec<(RuleId, String)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PreviewMatch {
+    pub rule: RuleId,
+    pub tags: Vec<String>,
+    pub dockerfile: String,
+    pub context: String,
+}
+
+/// What one rule makes of one pushed ref.
+fn by_push(rule: &Rule, source_type: SourceType, name: &str) -> Result<Vec<String>, (Outcome, String)> {
+    match rule.matches(source_type, name) {
+        Match::No(reason) => Err((Outcome::NoMatch, reason)),
+        Match::Refused(reason) => Err((Outcome::Refused, reason)),
+        Match::Tags(_) if !rule.autobuild => {
+            Err((Outcome::Skipped, format!("autobuild is off for the rule of `{}`", rule.source)))
+        }
+        Match::Tags(tags) => Ok(tags),
+    }
+}
+
+/// What a push of a ref would build, and why the other rules would not.
+pub fn preview(repository: &Repository, source_type: SourceType, name: &str) -> Preview {
+    let mut preview = Preview::default();
+    for rule in &repository.rules {
+        match by_push(rule, source_type, name) {
+            Ok(tags) => preview.matches.push(PreviewMatch {
+                rule: rule.id.clone(),
+                tags,
+                dockerfile: rule.dockerfile.clone(),
+                context: rule.context.clone(),
+            }),
+            Err((_, reason)) => preview.not_matched.push((rule.id.clone(), reason)),
+        }
+    }
+    preview
+}
+
+/// What a push builds; every changed ref is handled.
+pub(super) fn builds_of_push(
+    repository: &Repository,
+    image: &str,
+    push: &PushEvent,
+    delivery: &str,
+) -> (Vec<BuildRequest>, Decided) {
+    let mut requests = Vec::new();
+    let mut decided = Vec::new();
+    for change in &push.changes {
+        let (commit, message) = match &change.kind {
+            ChangeKind::Deleted => {
+                decided.push((Outcome::Ignored, format!("{} `{}` was deleted", change.source_type.as_str(), change.name)));
+                continue;
+            }
+            ChangeKind::Updated { commit, message } => (commit, message),
+        };
+        if let Some(marker) = message.as_deref().and_then(asks_to_skip) {
+            decided.push((Outcome::Skipped, format!("the commit message of `{}` says {marker}", change.name)));
+            continue;
+        }
+        if repository.rules.is_empty() {
+            decided.push((Outcome::NoMatch, "the repository has no rules".to_owned()));
+        }
+        for rule in &repository.rules {
+            match by_push(rule, change.source_type, &change.name) {
+                Ok(tags) => requests.push(BuildRequest {
+                    id: BuildId::new(),
+                    rule_id: rule.id.clone(),
+                    source_type: change.source_type,
+                    source_name: change.name.clone(),
+                    commit: Some(commit.clone()),
+                    commit_message: message.clone(),
+                    cause: Cause::Push { delivery: delivery.to_owned() },
+                    plan: plan(rule, tags, image.to_owned()),
+                    push_order: None,
+                    unless_under_way: true,
+                }),
+                Err(reason) => decided.push(reason),
+            }
+        }
+    }
+    if push.changes.is_empty() {
+        decided.push((Outcome::Ignored, "nothing changed".to_owned()));
+    }
+    (requests, decided)
+}
+
+/// Which ref a rule builds by hand, and under which tags; or why it does not.
+pub(super) fn by_hand(rule: &Rule, trigger: &Trigger) -> Result<(String, Vec<String>), (Outcome, String)> {
+    if trigger.rule.as_ref().is_some_and(|wanted| *wanted != rule.id) {
+        return Err((Outcome::NoMatch, "another rule was asked for".to_owned()));
+    }
+    let name = match (&trigger.source, rule.literal_source()) {
+        (Some((_, name)), _) => name,
+        (None, Some(literal)) => literal,
+        (None, None) => {
+            let reason = format!("`{}` is a pattern; name a branch or tag to build", rule.source);
+            return Err((Outcome::NoMatch, reason));
+        }
+    };
+    let source_type = trigger.source.as_ref().map_or(rule.source_type, |(source_type, _)| *source_type);
+    let tags = match rule.matches(source_type, name) {
+        Match::Tags(tags) => tags,
+        Match::No(reason) => return Err((Outcome::NoMatch, reason)),
+        Match::Refused(reason) => return Err((Outcome::Refused, reason)),
+    };
+    match &trigger.docker_tag {
+        Some(wanted) if !tags.contains(wanted) => {
+            Err((Outcome::NoMatch, format!("it makes {}, not `{wanted}`", tags.join(", "))))
+        }
+        _ => Ok((name.to_owned(), tags)),
+    }
+}
+
+/// What a build is to do, as its rule has it now.
+pub(super) fn plan(rule: &Rule, tags: Vec<String>, image: String) -> Plan {
+    Plan {
+        dockerfile: rule.dockerfile.clone(),
+        context: rule.context.clone(),
+        tags,
+        image,
+        build_args: rule.build_args.clone(),
+        target: rule.target.clone(),
+        platforms: rule.platforms.clone(),
+        cache: rule.cache,
+    }
+}

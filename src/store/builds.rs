@@ -1,0 +1,218 @@
+//! Reading builds.
+
+use chrono::{DateTime, Utc};
+
+use super::{Store, StoreError, from_json, known, on};
+use crate::domain::{
+    build::{BaseImage, Cause, ErrorKind, Failure, Phase, Plan, Status, Step},
+    ids::{BuildId, RepositoryId, RuleId, WorkerId},
+    repository::{RepositoryName, Visibility},
+    rule::SourceType,
+};
+
+/// A build, as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Build {
+    pub id: BuildId,
+    pub number: i64,
+    pub repository_id: RepositoryId,
+    pub repository: RepositoryName,
+    pub visibility: Visibility,
+    pub rule_id: RuleId,
+    pub status: Status,
+    pub phase: Option<Phase>,
+    pub cause: Cause,
+    pub source_type: SourceType,
+    pub source_name: String,
+    pub commit: Option<String>,
+    pub commit_message: Option<String>,
+    pub plan: Plan,
+    pub push_order: String,
+    pub digest: Option<String>,
+    pub base_images: Vec<BaseImage>,
+    pub steps: Vec<Step>,
+    pub superseded_by: Option<BuildId>,
+    pub failure: Option<Failure>,
+    pub queued_at: DateTime<Utc>,
+    pub started_at: Option<DateTime<Utc>>,
+    pub finished_at: Option<DateTime<Utc>>,
+    pub worker_id: Option<WorkerId>,
+    pub attempt: i64,
+    pub not_before: Option<DateTime<Utc>>,
+    pub cancel_requested: bool,
+    pub log_size: u64,
+    pub log_sealed: bool,
+    /// How many builds are to be claimed before this one, plus one; while it is queued.
+    pub queue_position: Option<i64>,
+}
+
+/// Which builds to list. Everything left out selects all.
+#[derive(Debug, Clone, Default)]
+pub struct BuildFilter {
+    pub repository: Option<RepositoryId>,
+    pub status: Option<Status>,
+    /// Private repositories of this namespace are seen too.
+    pub own_namespace: Option<String>,
+    /// An administrator sees everything.
+    pub all: bool,
+    /// Only those older than this one.
+    pub before: Option<BuildId>,
+    pub limit: u32,
+}
+
+#[derive(sqlx::FromRow)]
+pub(super) struct Row {
+    id: String,
+    number: i64,
+    repository_id: String,
+    namespace: String,
+    name: String,
+    visibility: String,
+    rule_id: String,
+    status: String,
+    phase: Option<String>,
+    cause: String,
+    source_type: String,
+    source_name: String,
+    commit_sha: Option<String>,
+    commit_message: Option<String>,
+    plan: String,
+    push_order: String,
+    digest: Option<String>,
+    base_images: String,
+    steps: String,
+    superseded_by: Option<String>,
+    error_kind: Option<String>,
+    error_message: Option<String>,
+    queued_at: DateTime<Utc>,
+    started_at: Option<DateTime<Utc>>,
+    finished_at: Option<DateTime<Utc>>,
+    worker_id: Option<String>,
+    attempt: i64,
+    not_before: Option<DateTime<Utc>>,
+    cancel_requested: bool,
+    log_size: i64,
+    log_sealed: bool,
+    queue_position: Option<i64>,
+}
+
+/// The columns of a [`Row`]; the queue position is only counted for builds that wait.
+macro_rules! select_builds {
+    ($rest:literal) => {
+        concat!(
+            "select b.id, b.number, b.repository_id, r.namespace, r.name, r.visibility, b.rule_id, b.status, b.phase, b.cause, \
+             b.source_type, b.source_name, b.commit_sha, b.commit_message, b.plan, b.push_order, b.digest, b.base_images, \
+             b.steps, b.superseded_by, b.error_kind, b.error_message, b.queued_at, b.started_at, b.finished_at, b.worker_id, \
+             b.attempt, b.not_before, b.cancel_requested, b.log_size, b.log_sealed, \
+             case when b.status = 'queued' then \
+             (select count(*) + 1 from builds q where q.status = 'queued' and q.id < b.id) end as queue_position \
+             from builds b join repositories r on r.id = b.repository_id ",
+            $rest
+        )
+    };
+}
+pub(super) use select_builds;
+
+impl TryFrom<Row> for Build {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        let failure = match row.error_kind {
+            Some(kind) => Some(Failure {
+                kind: known("error kind", &kind, ErrorKind::parse)?,
+                message: row.error_message.unwrap_or_default(),
+            }),
+            None => None,
+        };
+        Ok(Self {
+            id: row.id.into(),
+            number: row.number,
+            repository_id: row.repository_id.into(),
+            repository: RepositoryName::new(&row.namespace, &row.name)
+                .map_err(|error| StoreError::Corrupt(error.to_string()))?,
+            visibility: known("visibility", &row.visibility, Visibility::parse)?,
+            rule_id: row.rule_id.into(),
+            status: known("status", &row.status, Status::parse)?,
+            phase: row
+                .phase
+                .map(|phase| known("phase", &phase, Phase::parse))
+                .transpose()?,
+            cause: from_json("cause", &row.cause)?,
+            source_type: known("source type", &row.source_type, SourceType::parse)?,
+            source_name: row.source_name,
+            commit: row.commit_sha,
+            commit_message: row.commit_message,
+            plan: from_json("plan", &row.plan)?,
+            push_order: row.push_order,
+            digest: row.digest,
+            base_images: from_json("base images", &row.base_images)?,
+            steps: from_json("steps", &row.steps)?,
+            superseded_by: row.superseded_by.map(BuildId::from),
+            failure,
+            queued_at: row.queued_at,
+            started_at: row.started_at,
+            finished_at: row.finished_at,
+            worker_id: row.worker_id.map(WorkerId::from),
+            attempt: row.attempt,
+            not_before: row.not_before,
+            cancel_requested: row.cancel_requested,
+            log_size: u64::try_from(row.log_size).map_err(|_| StoreError::Corrupt("a negative log size".to_owned()))?,
+            log_sealed: row.log_sealed,
+            queue_position: row.queue_position,
+        })
+    }
+}
+
+impl Store {
+    pub async fn build(&self, id: &BuildId) -> Result<Option<Build>, StoreError> {
+        let mut reader = self.reader().await?;
+        let row = on!(reader.handle(), c => {
+            sqlx::query_as::<_, Row>(select_builds!("where b.id = $1")).bind(id.as_str()).fetch_optional(c).await
+        })?;
+        row.map(Build::try_from).transpose()
+    }
+
+    /// Builds, newest first.
+    pub async fn builds(&self, filter: &BuildFilter) -> Result<Vec<Build>, StoreError> {
+        let mut reader = self.reader().await?;
+        let rows = on!(reader.handle(), c => {
+            sqlx::query_as::<_, Row>(select_builds!(
+                "where ($1 = '' or b.repository_id = $1) and ($2 = '' or b.status = $2) \
+                 and ($3 or r.visibility = 'public' or r.namespace = $4) and ($5 = '' or b.id < $5) \
+                 order by b.id desc limit $6"
+            ))
+            .bind(filter.repository.as_ref().map(RepositoryId::as_str).unwrap_or_default())
+            .bind(filter.status.map(Status::as_str).unwrap_or_default())
+            .bind(filter.all)
+            .bind(filter.own_namespace.as_deref().unwrap_or_default())
+            .bind(filter.before.as_ref().map(BuildId::as_str).unwrap_or_default())
+            .bind(i64::from(filter.limit))
+            .fetch_all(c)
+            .await
+        })?;
+        rows.into_iter().map(Build::try_from).collect()
+    }
+
+    /// The newest build of a repository that has ended or not, if there is any.
+    pub async fn last_build(&self, repository: &RepositoryId) -> Result<Option<Build>, StoreError> {
+        let mut reader = self.reader().await?;
+        let row = on!(reader.handle(), c => {
+            sqlx::query_as::<_, Row>(select_builds!("where b.repository_id = $1 order by b.id desc limit 1"))
+                .bind(repository.as_str())
+                .fetch_optional(c)
+                .await
+        })?;
+        row.map(Build::try_from).transpose()
+    }
+
+    /// How many builds are in each state.
+    pub async fn count_builds(&self) -> Result<Vec<(Status, i64)>, StoreError> {
+        let mut reader = self.reader().await?;
+        let rows: Vec<(String, i64)> = on!(reader.handle(), c => {
+            sqlx::query_as("select status, count(*) from builds group by status").fetch_all(c).await
+        })?;
+        rows.into_iter()
+            .map(|(status, count)| Ok((known("status", &status, Status::parse)?, count)))
+            .collect()
+    }
+}

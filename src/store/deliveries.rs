@@ -1,0 +1,123 @@
+//! Reading the ledger.
+
+use chrono::{DateTime, Utc};
+
+use super::{Store, StoreError, from_json, intake, on};
+use crate::domain::{
+    delivery::Outcome,
+    ids::{BuildId, DeliveryId, RepositoryId},
+};
+
+/// One entry of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    pub id: DeliveryId,
+    pub repository_id: RepositoryId,
+    pub provider: String,
+    pub event: String,
+    pub delivery_id: Option<String>,
+    pub received_at: DateTime<Utc>,
+    pub source_name: Option<String>,
+    pub commit: Option<String>,
+    pub outcome: Outcome,
+    pub reason: String,
+    pub builds: Vec<BuildId>,
+}
+
+/// What a webhook brought, to be replayed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryBody {
+    pub content_type: Option<String>,
+    /// Compressed (zstd).
+    pub body: Vec<u8>,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: String,
+    repository_id: String,
+    provider: String,
+    event: String,
+    delivery_id: Option<String>,
+    received_at: DateTime<Utc>,
+    source_name: Option<String>,
+    commit_sha: Option<String>,
+    outcome: String,
+    reason: String,
+    builds: String,
+}
+
+impl TryFrom<Row> for Delivery {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: row.id.into(),
+            repository_id: row.repository_id.into(),
+            provider: row.provider,
+            event: row.event,
+            delivery_id: row.delivery_id,
+            received_at: row.received_at,
+            source_name: row.source_name,
+            commit: row.commit_sha,
+            outcome: intake::outcome(&row.outcome)?,
+            reason: row.reason,
+            builds: from_json("builds", &row.builds)?,
+        })
+    }
+}
+
+impl Store {
+    /// A repository's deliveries, newest first; `before`: only those older than this one.
+    pub async fn deliveries(
+        &self,
+        repository: &RepositoryId,
+        before: Option<&DeliveryId>,
+        limit: u32,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        let mut reader = self.reader().await?;
+        let rows = on!(reader.handle(), c => {
+            sqlx::query_as::<_, Row>(
+                "select id, repository_id, provider, event, delivery_id, received_at, source_name, commit_sha, outcome, reason, \
+                 builds from deliveries where repository_id = $1 and ($2 = '' or id < $2) order by id desc limit $3",
+            )
+            .bind(repository.as_str())
+            .bind(before.map(DeliveryId::as_str).unwrap_or_default())
+            .bind(i64::from(limit))
+            .fetch_all(c)
+            .await
+        })?;
+        rows.into_iter().map(Delivery::try_from).collect()
+    }
+
+    /// One delivery of a repository, with its body where that was kept.
+    pub async fn delivery(
+        &self,
+        repository: &RepositoryId,
+        id: &DeliveryId,
+    ) -> Result<Option<(Delivery, Option<DeliveryBody>)>, StoreError> {
+        let mut reader = self.reader().await?;
+        let row = on!(reader.handle(), c => {
+            sqlx::query_as::<_, Row>(
+                "select id, repository_id, provider, event, delivery_id, received_at, source_name, commit_sha, outcome, reason, \
+                 builds from deliveries where repository_id = $1 and id = $2",
+            )
+            .bind(repository.as_str())
+            .bind(id.as_str())
+            .fetch_optional(c)
+            .await
+        })?;
+        let Some(row) = row else { return Ok(None) };
+        let body: Option<(Option<String>, Vec<u8>)> = on!(reader.handle(), c => {
+            sqlx::query_as(
+                "select d.content_type, b.body from delivery_bodies b join deliveries d on d.id = b.delivery_id \
+                 where b.delivery_id = $1",
+            )
+            .bind(id.as_str())
+            .fetch_optional(c)
+            .await
+        })?;
+        let body = body.map(|(content_type, body)| DeliveryBody { content_type, body });
+        Ok(Some((Delivery::try_from(row)?, body)))
+    }
+}

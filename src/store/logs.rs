@@ -1,0 +1,137 @@
+//! The logs of builds until they are sealed: pieces in the database, so that any process can show them and a crash
+//! loses none.
+
+use super::{Lease, LeaseLost, Store, StoreError, Tx, on};
+use crate::domain::ids::BuildId;
+
+/// A piece of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogPiece {
+    pub bytes: Vec<u8>,
+    /// The build has ended and there is nothing after these bytes.
+    pub is_last: bool,
+}
+
+impl Store {
+    /// Appends to the log of a running build; answers its new length in bytes.
+    pub async fn append_log(&self, lease: &Lease, bytes: &[u8]) -> Result<u64, LeaseLost> {
+        let mut tx = self.begin().await?;
+        let size: Option<i64> = on!(tx.handle(), c => {
+            sqlx::query_scalar(
+                "update builds set log_size = log_size + $4 \
+                 where id = $1 and worker_id = $2 and attempt = $3 and status = 'running' returning log_size",
+            )
+            .bind(lease.build().as_str())
+            .bind(lease.worker().as_str())
+            .bind(lease.attempt())
+            .bind(bytes.len() as i64)
+            .fetch_optional(c)
+            .await
+        })
+        .map_err(StoreError::from)?;
+        let size = size.ok_or(LeaseLost::Lost)?;
+        insert(&mut tx, lease.build().as_str(), size - bytes.len() as i64, bytes).await?;
+        tx.commit().await?;
+        Ok(size as u64)
+    }
+
+    /// Up to `max` bytes of an unsealed log from `offset` on. `None`: there is no such build, or its log is sealed.
+    pub async fn read_log(&self, build: &BuildId, offset: u64, max: usize) -> Result<Option<LogPiece>, StoreError> {
+        let mut reader = self.reader().await?;
+        // The state is read before the bytes: a build that has ended by then gets no more of them.
+        let state: Option<(i64, String, bool)> = on!(reader.handle(), c => {
+            sqlx::query_as("select log_size, status, log_sealed from builds where id = $1")
+                .bind(build.as_str())
+                .fetch_optional(c)
+                .await
+        })?;
+        let Some((size, status, sealed)) = state else {
+            return Ok(None);
+        };
+        if sealed {
+            return Ok(None);
+        }
+        let ended = super::known("status", &status, crate::domain::build::Status::parse)?.is_final();
+        let (size, offset) = (size as u64, offset.min(size as u64));
+        let mut bytes = Vec::new();
+        while offset + (bytes.len() as u64) < size && bytes.len() < max {
+            let at = offset + bytes.len() as u64;
+            let chunk: Option<(i64, Vec<u8>)> = on!(reader.handle(), c => {
+                sqlx::query_as(
+                    "select position, bytes from log_chunks where build_id = $1 and position <= $2 \
+                     order by position desc limit 1",
+                )
+                .bind(build.as_str())
+                .bind(at as i64)
+                .fetch_optional(c)
+                .await
+            })?;
+            // Sealed and deleted between the two reads.
+            let Some((position, chunk)) = chunk else {
+                return Ok(None);
+            };
+            let from = (at - position as u64) as usize;
+            if from >= chunk.len() {
+                return Err(StoreError::Corrupt(format!("the log of {build} has a gap at {at}")));
+            }
+            let take = (chunk.len() - from).min(max - bytes.len());
+            bytes.extend_from_slice(&chunk[from..from + take]);
+        }
+        let is_last = ended && offset + bytes.len() as u64 == size;
+        Ok(Some(LogPiece { bytes, is_last }))
+    }
+
+    /// Builds that have ended and whose logs are not sealed yet, oldest first.
+    pub async fn unsealed_logs(&self, limit: u32) -> Result<Vec<BuildId>, StoreError> {
+        let mut reader = self.reader().await?;
+        let ids: Vec<String> = on!(reader.handle(), c => {
+            sqlx::query_scalar(
+                "select id from builds where not log_sealed and status not in ('queued', 'running') order by id limit $1",
+            )
+            .bind(i64::from(limit))
+            .fetch_all(c)
+            .await
+        })?;
+        Ok(ids.into_iter().map(BuildId::from).collect())
+    }
+
+    /// Records that a log is sealed elsewhere, and forgets its pieces.
+    pub async fn mark_log_sealed(&self, build: &BuildId) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        on!(tx.handle(), c => {
+            sqlx::query("update builds set log_sealed = true where id = $1").bind(build.as_str()).execute(c).await.map(drop)
+        })?;
+        on!(tx.handle(), c => {
+            sqlx::query("delete from log_chunks where build_id = $1").bind(build.as_str()).execute(c).await.map(drop)
+        })?;
+        tx.commit().await
+    }
+}
+
+/// Appends one line of the program's own to a log that is not sealed.
+pub(super) async fn append_line(tx: &mut Tx, build: &str, line: &str) -> Result<(), StoreError> {
+    let size: i64 = on!(tx.handle(), c => {
+        sqlx::query_scalar("update builds set log_size = log_size + $2 where id = $1 returning log_size")
+            .bind(build)
+            .bind(line.len() as i64)
+            .fetch_one(c)
+            .await
+    })?;
+    insert(tx, build, size - line.len() as i64, line.as_bytes()).await
+}
+
+async fn insert(tx: &mut Tx, build: &str, position: i64, bytes: &[u8]) -> Result<(), StoreError> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    on!(tx.handle(), c => {
+        sqlx::query("insert into log_chunks (build_id, position, bytes) values ($1, $2, $3)")
+            .bind(build)
+            .bind(position)
+            .bind(bytes)
+            .execute(c)
+            .await
+            .map(drop)
+    })?;
+    Ok(())
+}

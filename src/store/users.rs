@@ -1,0 +1,140 @@
+//! People and their API tokens.
+
+use chrono::{DateTime, Utc};
+
+use super::{Store, StoreError, on};
+use crate::domain::ids::{TokenId, UserId};
+
+/// A person who may sign in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    pub id: UserId,
+    pub name: String,
+    pub is_admin: bool,
+    pub created_at: DateTime<Utc>,
+}
+
+/// A token to be kept; the token itself is not here.
+pub struct NewToken<'a> {
+    pub id: TokenId,
+    pub user: &'a UserId,
+    pub label: &'a str,
+    /// SHA-256 of the token.
+    pub hash: &'a [u8],
+    pub created_at: DateTime<Utc>,
+    /// `None`: never.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+#[derive(sqlx::FromRow)]
+struct UserRow {
+    id: String,
+    name: String,
+    is_admin: bool,
+    created_at: DateTime<Utc>,
+}
+
+impl From<UserRow> for User {
+    fn from(row: UserRow) -> Self {
+        Self {
+            id: row.id.into(),
+            name: row.name,
+            is_admin: row.is_admin,
+            created_at: row.created_at,
+        }
+    }
+}
+
+impl Store {
+    /// Adds a person; `false` if the name is taken.
+    pub async fn add_user(&self, user: &User, password_hash: &str) -> Result<bool, StoreError> {
+        let mut tx = self.begin().await?;
+        let added = on!(tx.handle(), c => {
+            sqlx::query(
+                "insert into users (id, name, password_hash, is_admin, created_at) values ($1, $2, $3, $4, $5) \
+                 on conflict (name) do nothing",
+            )
+            .bind(user.id.as_str())
+            .bind(&user.name)
+            .bind(password_hash)
+            .bind(user.is_admin)
+            .bind(user.created_at)
+            .execute(c)
+            .await
+            .map(|done| done.rows_affected())
+        })?;
+        tx.commit().await?;
+        Ok(added == 1)
+    }
+
+    /// Replaces a person's password; `false` if there is no such person.
+    pub async fn set_password(&self, name: &str, password_hash: &str) -> Result<bool, StoreError> {
+        let mut tx = self.begin().await?;
+        let changed = on!(tx.handle(), c => {
+            sqlx::query("update users set password_hash = $2 where name = $1")
+                .bind(name)
+                .bind(password_hash)
+                .execute(c)
+                .await
+                .map(|done| done.rows_affected())
+        })?;
+        tx.commit().await?;
+        Ok(changed == 1)
+    }
+
+    /// Everybody, by name.
+    pub async fn users(&self) -> Result<Vec<User>, StoreError> {
+        let mut reader = self.reader().await?;
+        let rows = on!(reader.handle(), c => {
+            sqlx::query_as::<_, UserRow>("select id, name, is_admin, created_at from users order by name").fetch_all(c).await
+        })?;
+        Ok(rows.into_iter().map(User::from).collect())
+    }
+
+    pub async fn user_named(&self, name: &str) -> Result<Option<User>, StoreError> {
+        let mut reader = self.reader().await?;
+        let row = on!(reader.handle(), c => {
+            sqlx::query_as::<_, UserRow>("select id, name, is_admin, created_at from users where name = $1")
+                .bind(name)
+                .fetch_optional(c)
+                .await
+        })?;
+        Ok(row.map(User::from))
+    }
+
+    pub async fn add_token(&self, token: &NewToken<'_>) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        on!(tx.handle(), c => {
+            sqlx::query(
+                "insert into tokens (id, user_id, label, hash, created_at, expires_at) values ($1, $2, $3, $4, $5, $6)",
+            )
+            .bind(token.id.as_str())
+            .bind(token.user.as_str())
+            .bind(token.label)
+            .bind(token.hash)
+            .bind(token.created_at)
+            .bind(token.expires_at)
+            .execute(c)
+            .await
+            .map(drop)
+        })?;
+        tx.commit().await
+    }
+
+    /// Whose token this is, if it is one that has not expired. `hash` is the token's SHA-256.
+    pub async fn user_with_token(&self, hash: &[u8], now: DateTime<Utc>) -> Result<Option<User>, StoreError> {
+        let mut reader = self.reader().await?;
+        let row = on!(reader.handle(), c => {
+            sqlx::query_as::<_, UserRow>(
+                "select users.id, users.name, users.is_admin, users.created_at \
+                 from tokens join users on users.id = tokens.user_id \
+                 where tokens.hash = $1 and (tokens.expires_at is null or tokens.expires_at > $2)",
+            )
+            .bind(hash)
+            .bind(now)
+            .fetch_optional(c)
+            .await
+        })?;
+        Ok(row.map(User::from))
+    }
+}

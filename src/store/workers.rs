@@ -1,0 +1,63 @@
+//! Processes that build.
+
+use chrono::{DateTime, Utc};
+
+use super::{Store, StoreError, on};
+use crate::domain::ids::WorkerId;
+
+/// A process that builds, as it last told of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Worker {
+    pub id: WorkerId,
+    /// The machine's name.
+    pub name: String,
+    /// How many builds it runs at once.
+    pub concurrency: i64,
+    pub started_at: DateTime<Utc>,
+    pub last_seen_at: DateTime<Utc>,
+}
+
+impl Store {
+    /// Tells that a worker is alive.
+    pub async fn worker_seen(&self, worker: &Worker) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        on!(tx.handle(), c => {
+            sqlx::query(
+                "insert into workers (id, name, concurrency, started_at, last_seen_at) values ($1, $2, $3, $4, $5) \
+                 on conflict (id) do update set name = $2, concurrency = $3, started_at = $4, last_seen_at = $5",
+            )
+            .bind(worker.id.as_str())
+            .bind(&worker.name)
+            .bind(worker.concurrency)
+            .bind(worker.started_at)
+            .bind(worker.last_seen_at)
+            .execute(c)
+            .await
+            .map(drop)
+        })?;
+        tx.commit().await
+    }
+
+    /// Workers that were alive at `since` or later, by name.
+    pub async fn workers_since(&self, since: DateTime<Utc>) -> Result<Vec<Worker>, StoreError> {
+        let mut reader = self.reader().await?;
+        let rows: Vec<(String, String, i64, DateTime<Utc>, DateTime<Utc>)> = on!(reader.handle(), c => {
+            sqlx::query_as(
+                "select id, name, concurrency, started_at, last_seen_at from workers where last_seen_at >= $1 order by name, id",
+            )
+            .bind(since)
+            .fetch_all(c)
+            .await
+        })?;
+        Ok(rows
+            .into_iter()
+            .map(|(id, name, concurrency, started_at, last_seen_at)| Worker {
+                id: id.into(),
+                name,
+                concurrency,
+                started_at,
+                last_seen_at,
+            })
+            .collect())
+    }
+}
