@@ -5,7 +5,7 @@ mod decide;
 mod webhook;
 mod writer;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     clock::Clock,
@@ -24,7 +24,7 @@ use crate::{
 
 pub use self::{
     decide::{Preview, PreviewMatch, preview},
-    webhook::{Hook, WebhookAnswer, WebhookError, webhook_secret_purpose},
+    webhook::{Hook, WebhookAnswer, WebhookError},
     writer::Overloaded,
 };
 use self::{decide::plan, writer::Writer};
@@ -36,7 +36,7 @@ const BODY_COMPRESSION_LEVEL: i32 = 1;
 #[derive(Clone)]
 pub struct Intake {
     store: Store,
-    vault: Vault,
+    vault: Arc<Vault>,
     clock: Clock,
     signals: Signals,
     settings: IntakeSettings,
@@ -98,7 +98,7 @@ pub enum IntakeError {
 
 impl Intake {
     /// Starts the writer that records deliveries; it ends when the last clone is dropped.
-    pub fn start(store: Store, vault: Vault, clock: Clock, signals: Signals, settings: IntakeSettings) -> Self {
+    pub fn start(store: Store, vault: Arc<Vault>, clock: Clock, signals: Signals, settings: IntakeSettings) -> Self {
         let writer = Writer::start(store.clone(), signals.clone());
         Self { store, vault, clock, signals, settings, writer }
     }

@@ -14,6 +14,7 @@ use crate::{
         repository::{Provider, Repository},
         source_url::SourceUrl,
     },
+    secrets,
     forge::{self, Rejection, Verification, VerifiedDelivery},
     store::{Accepted, Delivery, DeliveryBody, HookTarget, NewDelivery, StoreError},
 };
@@ -143,7 +144,7 @@ impl Intake {
     }
 
     fn webhook_secret(&self, repository: &Repository, sealed: &[u8]) -> Result<SecretString, WebhookError> {
-        self.vault.open_text(&webhook_secret_purpose(repository.id.as_str()), sealed).map_err(|error| {
+        self.vault.open(&secrets::webhook_secret(repository.id.as_str()), sealed).map_err(|error| {
             tracing::error!(%error, repository = %repository.name, "failed to open a webhook secret");
             WebhookError::Secret
         })
@@ -155,7 +156,3 @@ fn unusable(error: StoreError) -> WebhookError {
     WebhookError::Overloaded(Overloaded::Database("the database cannot be read now".to_owned()))
 }
 
-/// What a webhook's sealed secret is bound to.
-pub fn webhook_secret_purpose(repository_id: &str) -> String {
-    format!("webhook-secret:{repository_id}")
-}
