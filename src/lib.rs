@@ -6,4 +6,5 @@ pub mod forge;
 pub mod logs;
 pub mod registry;
 pub mod source;
+pub mod tokens;
 pub mod vault;
