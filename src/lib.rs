@@ -9,9 +9,6 @@ pub mod logs;
 pub mod registry;
 pub mod signals;
 pub mod source;
-<<<<<<< HEAD
 pub mod store;
-=======
 pub mod tokens;
->>>>>>> registry
 pub mod vault;

@@ -15,7 +15,10 @@ pub fn images_of_steps(steps: &[Step]) -> Vec<BaseImage> {
         let known: &mut Option<String> = images.entry(image.name).or_default();
         *known = image.digest.or(known.take());
     }
-    images.into_iter().map(|(name, digest)| BaseImage { name, digest }).collect()
+    images
+        .into_iter()
+        .map(|(name, digest)| BaseImage { name, digest })
+        .collect()
 }
 
 /// `[1/3] FROM docker.io/library/alpine:3.20@sha256:...`, `Step 1/3 : FROM alpine:3.20 AS base`.
@@ -28,10 +31,16 @@ fn image_of_step(name: &str) -> Option<BaseImage> {
     let reference = ImageReference::parse(image).ok()?;
     let digest = reference.digest.clone();
     let named = match reference.tag {
-        Some(_) => ImageReference { digest: None, ..reference },
+        Some(_) => ImageReference {
+            digest: None,
+            ..reference
+        },
         None => reference,
     };
-    Some(BaseImage { name: named.to_string(), digest })
+    Some(BaseImage {
+        name: named.to_string(),
+        digest,
+    })
 }
 
 /// Finds a circle through `start` in a graph of image names (`image -> the images it stands on`).
@@ -67,7 +76,13 @@ mod tests {
     #[test]
     fn steps_name_the_images_that_a_build_stood_on() {
         let digest = format!("sha256:{}", "a".repeat(64));
-        let step = |name: &str| Step { name: name.to_owned(), started_at: None, finished_at: None, cached: false, error: None };
+        let step = |name: &str| Step {
+            name: name.to_owned(),
+            started_at: None,
+            finished_at: None,
+            cached: false,
+            error: None,
+        };
         let steps = [
             step(&format!("[1/3] FROM docker.io/library/alpine:3.20@{digest}")),
             step("[build 1/2] FROM 127.0.0.1:5000/base:latest"),
@@ -76,8 +91,14 @@ mod tests {
             step("[2/3] RUN make FROM=x"),
         ];
         let found = images_of_steps(&steps);
-        let expected = [("127.0.0.1:5000/base:latest", None), ("docker.io/library/alpine:3.20", Some(digest.as_str()))];
-        let found: Vec<_> = found.iter().map(|image| (image.name.as_str(), image.digest.as_deref())).collect();
+        let expected = [
+            ("127.0.0.1:5000/base:latest", None),
+            ("docker.io/library/alpine:3.20", Some(digest.as_str())),
+        ];
+        let found: Vec<_> = found
+            .iter()
+            .map(|image| (image.name.as_str(), image.digest.as_deref()))
+            .collect();
         assert_eq!(found, expected);
     }
 
