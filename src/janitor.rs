@@ -1,0 +1,1 @@
+//! Seals the logs of builds that have ended.
