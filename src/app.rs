@@ -14,7 +14,7 @@ use crate::{
     intake::{Intake, IntakeSettings},
     janitor,
     layout::{DataDir, LayoutError},
-    logs::SealedLogs,
+    logs::sealed::SealedLogs,
     registry::{Registries, RegistriesConfig, RegistryError},
     signals::Signals,
     source::{SourceConfig, SourceError, Sources},
@@ -152,12 +152,12 @@ pub async fn worker(config: Config) -> Result<(), AppError> {
     Ok(())
 }
 
-fn build_logs(opened: &Opened) -> Result<BuildLogs, AppError> {
+fn build_logs(opened: &Opened) -> Result<Arc<BuildLogs>, AppError> {
     let sealed = SealedLogs::new(opened.data_dir.logs()).map_err(AppError::Logs)?;
-    Ok(BuildLogs::new(opened.store.clone(), sealed))
+    Ok(Arc::new(BuildLogs::new(opened.store.clone(), sealed)))
 }
 
-fn parts(config: &Config, opened: &Opened, signals: &Signals, logs: &BuildLogs) -> Result<Parts, AppError> {
+fn parts(config: &Config, opened: &Opened, signals: &Signals, logs: &Arc<BuildLogs>) -> Result<Parts, AppError> {
     Ok(Parts {
         store: opened.store.clone(),
         vault: opened.vault.clone(),

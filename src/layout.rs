@@ -30,7 +30,10 @@ pub enum LayoutError {
 impl DataDir {
     /// Makes the directory and what is below it where it is missing, readable by its owner alone.
     pub fn create(path: &Path) -> Result<Self, LayoutError> {
-        let unusable = |source| LayoutError::Unusable { path: path.to_owned(), source };
+        let unusable = |source| LayoutError::Unusable {
+            path: path.to_owned(),
+            source,
+        };
         create_private(path).map_err(unusable)?;
         let path = path.canonicalize().map_err(unusable)?;
         let data_dir = Self(path);
@@ -66,8 +69,16 @@ impl DataDir {
     /// Makes this process the only server on the directory.
     pub fn lock(&self) -> Result<DataDirLock, LayoutError> {
         let path = self.0.join("lock");
-        let unusable = |source| LayoutError::Unusable { path: path.clone(), source };
-        let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(unusable)?;
+        let unusable = |source| LayoutError::Unusable {
+            path: path.clone(),
+            source,
+        };
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(unusable)?;
         match file.try_lock() {
             Ok(()) => Ok(DataDirLock { _file: file }),
             Err(TryLockError::WouldBlock) => Err(LayoutError::InUse { path: self.0.clone() }),
@@ -78,7 +89,10 @@ impl DataDir {
     /// The id under which this directory's worker holds leases; the same over restarts.
     pub fn worker_id(&self) -> Result<WorkerId, LayoutError> {
         let path = self.0.join("worker-id");
-        let unusable = |source| LayoutError::Unusable { path: path.clone(), source };
+        let unusable = |source| LayoutError::Unusable {
+            path: path.clone(),
+            source,
+        };
         match fs::read_to_string(&path) {
             Ok(text) if !text.trim().is_empty() => return Ok(WorkerId::from(text.trim())),
             Ok(_) => {}

@@ -43,13 +43,19 @@ struct Stored {
 
 impl SourceCredentials {
     pub fn to_text(&self) -> String {
-        let stored = Stored { username: self.username.clone(), password: self.password.expose_secret().to_owned() };
+        let stored = Stored {
+            username: self.username.clone(),
+            password: self.password.expose_secret().to_owned(),
+        };
         serde_json::json!(stored).to_string()
     }
 
     pub fn from_text(text: &SecretString) -> Option<Self> {
         let stored: Stored = serde_json::from_str(text.expose_secret()).ok()?;
-        Some(Self { username: stored.username, password: stored.password.into() })
+        Some(Self {
+            username: stored.username,
+            password: stored.password.into(),
+        })
     }
 }
 
@@ -59,8 +65,14 @@ mod tests {
 
     #[test]
     fn source_credentials_read_back_as_written() {
-        let written = SourceCredentials { username: "a\"b".to_owned(), password: "p\\w\n".to_owned().into() };
+        let written = SourceCredentials {
+            username: "a\"b".to_owned(),
+            password: "p\\w\n".to_owned().into(),
+        };
         let read = SourceCredentials::from_text(&written.to_text().into()).unwrap();
-        assert_eq!((read.username.as_str(), read.password.expose_secret()), ("a\"b", "p\\w\n"));
+        assert_eq!(
+            (read.username.as_str(), read.password.expose_secret()),
+            ("a\"b", "p\\w\n")
+        );
     }
 }

@@ -8,8 +8,8 @@ use crate::domain::{build::Status, ids::BuildId};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogPiece {
     pub bytes: Vec<u8>,
-    /// The build has ended and there is nothing after these bytes.
-    pub is_last: bool,
+    /// Nothing will ever be appended.
+    pub ended: bool,
 }
 
 impl Store {
@@ -122,8 +122,7 @@ impl Store {
             let take = (chunk.len() - from).min(max - bytes.len());
             bytes.extend_from_slice(&chunk[from..from + take]);
         }
-        let is_last = ended && offset + bytes.len() as u64 == size;
-        Ok(Some(LogPiece { bytes, is_last }))
+        Ok(Some(LogPiece { bytes, ended }))
     }
 
     /// Builds that have ended and whose logs are not sealed yet, oldest first.

@@ -13,7 +13,7 @@ use crate::{
         repository::Repository,
     },
     engine::{BuildSpec, BuiltImage, EngineError},
-    logs::Masker,
+    logs::mask::Masker,
     source::Checkout,
     store::{Build, Lease, LeaseLost, Leased, Requeue, StoreError},
 };
@@ -91,7 +91,7 @@ pub(super) async fn run(parts: Parts, leased: Leased, stop: Stop, stop_all: Canc
 async fn prepare_and_work(parts: &Parts, lease: &Lease, build: &Build, stop: &Stop) -> Result<(), LeaseLost> {
     let prepared = credentials::load(parts, build).await;
     let masker = Masker::new(prepared.iter().flat_map(|(_, credentials)| credentials.all_secrets()));
-    let progress = Arc::new(BuildProgress::start(parts, lease, masker, stop.clone()));
+    let progress = Arc::new(BuildProgress::start(parts, lease, build, masker, stop.clone()));
     let outcome = match &prepared {
         Ok((repository, credentials)) => {
             let attempt = Attempt { parts, lease, build, repository, credentials, progress: &progress, stop };
@@ -219,12 +219,14 @@ async fn conclude(
         Err(requeue) => format!("back to the queue: {}", requeue.why),
     };
     progress.line(&last_line);
-    progress.finish().await;
+    progress.finish(&parts.store, lease).await;
     tracing::info!(build = %build.id, repository = %build.repository, outcome = %last_line, "ended");
     match conclusion {
         Ok(ending) => {
             let base_images = base::images_of_steps(&progress.last_steps());
-            parts.store.finish(lease, &ending, &base_images, parts.clock.now()).await
+            parts.store.finish(lease, &ending, &base_images, parts.clock.now()).await?;
+            progress.ended();
+            Ok(())
         }
         Err(requeue) => parts.store.requeue(lease, &requeue).await,
     }

@@ -58,7 +58,7 @@ pub struct Parts {
     pub sources: Sources,
     pub engine: Engine,
     pub registries: Registries,
-    pub logs: BuildLogs,
+    pub logs: Arc<BuildLogs>,
     pub settings: WorkerSettings,
 }
 

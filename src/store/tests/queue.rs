@@ -66,7 +66,7 @@ async fn a_build_of_a_dead_worker_is_taken_over_and_its_old_worker_changes_nothi
         };
         store.finish(&second.lease, &ending, &[], at(36)).await.unwrap();
         let log = store.read_log(&id, 0, 1000).await.unwrap().unwrap();
-        assert!(log.is_last);
+        assert!(log.ended);
         assert_eq!(log.bytes, b"one\nthe worker died during attempt 1; back to the queue\n");
     })
     .await;
