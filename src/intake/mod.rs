@@ -38,7 +38,6 @@ pub struct Intake {
     store: Store,
     vault: Arc<Vault>,
     clock: Clock,
-    signals: Signals,
     settings: IntakeSettings,
     writer: Writer,
 }
@@ -99,7 +98,7 @@ pub enum IntakeError {
 impl Intake {
     /// Starts the writer that records deliveries; it ends when the last clone is dropped.
     pub fn start(store: Store, vault: Arc<Vault>, clock: Clock, signals: Signals, settings: IntakeSettings) -> Self {
-        let writer = Writer::start(store.clone(), signals.clone());
+        let writer = Writer::start(store.clone(), signals);
         Self {
             store,
             vault,
