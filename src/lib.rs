@@ -17,3 +17,4 @@ pub mod source;
 pub mod store;
 pub mod tokens;
 pub mod vault;
+pub mod worker;

@@ -103,7 +103,6 @@ impl Intake {
             store,
             vault,
             clock,
-            signals,
             settings,
             writer,
         }

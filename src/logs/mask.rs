@@ -23,7 +23,8 @@ const MAX_FORMS_BYTES: usize = 4 * 1024 * 1024;
 /// How much is copied at a time, in bytes, so that one huge write needs no huge copy.
 const STEP: usize = 16 * 1024;
 
-/// Knows the secrets of one build.
+/// Knows the secrets of one build; by default there are none.
+#[derive(Default)]
 pub struct Masker {
     /// None without secrets.
     search: Option<Search>,

@@ -4,11 +4,18 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{MOST_ATTEMPTS, Parts, Stop, StopReason, credentials, fetch, lease_keeper, progress::BuildProgress, publish};
+use super::{
+    MOST_ATTEMPTS, Parts, Stop, StopReason,
+    credentials::{self, Credentials},
+    fetch, lease_keeper,
+    progress::BuildProgress,
+    publish,
+};
 use crate::{
     domain::{
         base,
         build::{Ending, ErrorKind, Failure, Phase},
+        context::BuildContext,
         progress::Progress,
         repository::Repository,
     },
@@ -24,7 +31,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5 * 60);
 
 /// Why an attempt did not get to its end.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Fault {
     /// The build fails, for this reason.
     Fails(Failure),
@@ -63,7 +70,7 @@ pub(super) struct Attempt<'a> {
     pub(super) lease: &'a Lease,
     pub(super) build: &'a Build,
     pub(super) repository: &'a Repository,
-    pub(super) credentials: &'a credentials::Credentials,
+    pub(super) credentials: &'a Credentials,
     pub(super) progress: &'a Arc<BuildProgress>,
     pub(super) stop: &'a Stop,
 }
@@ -76,7 +83,13 @@ pub(super) async fn run(parts: Parts, leased: Leased, stop: Stop, stop_all: Canc
     drop(_entered);
     tracing::info!(parent: &span, attempt = lease.attempt(), "started");
     let done = CancellationToken::new();
-    let keeper = tokio::spawn(lease_keeper::keep(parts.clone(), lease.clone(), stop.clone(), stop_all, done.clone()));
+    let keeper = tokio::spawn(lease_keeper::keep(
+        parts.clone(),
+        lease.clone(),
+        stop.clone(),
+        stop_all,
+        done.clone(),
+    ));
     let result = prepare_and_work(&parts, &lease, &build, &stop).await;
     done.cancel();
     // The keeper returns at once after `done`; if it panicked, the lease runs out by itself.
@@ -89,31 +102,52 @@ pub(super) async fn run(parts: Parts, leased: Leased, stop: Stop, stop_all: Canc
 }
 
 async fn prepare_and_work(parts: &Parts, lease: &Lease, build: &Build, stop: &Stop) -> Result<(), LeaseLost> {
-    let prepared = credentials::load(parts, build).await;
-    let masker = Masker::new(prepared.iter().flat_map(|(_, credentials)| credentials.all_secrets()));
+    let (prepared, masker) = prepare(parts, build).await;
     let progress = Arc::new(BuildProgress::start(parts, lease, build, masker, stop.clone()));
     let outcome = match &prepared {
         Ok((repository, credentials)) => {
-            let attempt = Attempt { parts, lease, build, repository, credentials, progress: &progress, stop };
+            let attempt = Attempt {
+                parts,
+                lease,
+                build,
+                repository,
+                credentials,
+                progress: &progress,
+                stop,
+            };
             work(&attempt).await
         }
-        Err(fault) => Err(match fault {
-            Fault::Passes { why } => Fault::Passes { why: why.clone() },
-            Fault::Fails(failure) => Fault::Fails(failure.clone()),
-            Fault::Superseded { .. } | Fault::Stopped => Fault::Stopped,
-        }),
+        Err(fault) => Err(fault.clone()),
     };
     conclude(parts, lease, build, stop, &progress, outcome).await
 }
 
+/// Opens what the build may use, and makes what masks it in the log. Nothing is logged that could not be masked.
+async fn prepare(parts: &Parts, build: &Build) -> (Result<(Repository, Credentials), Fault>, Arc<Masker>) {
+    let prepared = credentials::load(parts, build).await;
+    let secrets = prepared.iter().flat_map(|(_, credentials)| credentials.all_secrets());
+    match Masker::new(secrets) {
+        Ok(masker) => (prepared, Arc::new(masker)),
+        Err(error) => (
+            Err(Fault::fails(ErrorKind::Internal, error.to_string())),
+            Arc::default(),
+        ),
+    }
+}
+
 /// Fetch, build, push.
 async fn work(attempt: &Attempt<'_>) -> Result<Ending, Fault> {
-    let Attempt { parts, lease, progress, .. } = attempt;
+    let Attempt {
+        parts, lease, progress, ..
+    } = attempt;
     if lease.attempt() > 1 {
         progress.line(&format!("attempt {}", lease.attempt()));
     }
     let checkout = fetch::fetch(attempt).await?;
-    parts.store.set_commit(lease, checkout.commit(), checkout.message()).await?;
+    parts
+        .store
+        .set_commit(lease, checkout.commit(), checkout.message())
+        .await?;
     parts.store.set_phase(lease, Phase::Build).await?;
     let image = build_image(attempt, &checkout).await?;
     progress.line(&format!("built {}", image.id()));
@@ -123,12 +157,20 @@ async fn work(attempt: &Attempt<'_>) -> Result<Ending, Fault> {
 }
 
 async fn build_image(attempt: &Attempt<'_>, checkout: &Checkout) -> Result<BuiltImage, Fault> {
-    let Attempt { parts, build, repository, credentials, progress, stop, .. } = attempt;
+    let Attempt {
+        parts,
+        build,
+        repository,
+        credentials,
+        progress,
+        stop,
+        ..
+    } = attempt;
     let plan = &build.plan;
     let context = checkout
         .context(&plan.dockerfile, &plan.context)
         .map_err(|error| Fault::fails(ErrorKind::Dockerfile, error.to_string()))?;
-    let spec = BuildSpec {
+    let mut spec = BuildSpec {
         build_id: build.id.to_string(),
         tags: vec![],
         build_args: plan.build_args.clone(),
@@ -136,19 +178,40 @@ async fn build_image(attempt: &Attempt<'_>, checkout: &Checkout) -> Result<Built
         target: Some(plan.target.clone()).filter(|target| !target.is_empty()),
         platform: plan.platforms.first().cloned(),
         no_cache: !plan.cache,
+        pull: true,
         builder: parts.settings.builder,
         secrets: credentials.build_secrets.clone(),
         registry_auths: credentials.usable_registries(parts, progress.as_ref()).await,
         shared_key: format!("{}:{}", repository.id, plan.context),
         allowed_frontends: parts.settings.allowed_frontends.clone(),
     };
+    let context: Arc<dyn BuildContext> = Arc::new(context);
     let shared: Arc<dyn Progress> = (*progress).clone();
-    parts.engine.build(&spec, Arc::new(context), shared, stop.token()).await.map_err(engine_fault)
+    match parts
+        .engine
+        .build(&spec, context.clone(), shared.clone(), stop.token())
+        .await
+    {
+        // A base image that only this engine has cannot be pulled: what it has is built on then.
+        Err(EngineError::Refused(why) | EngineError::Registry(why)) => {
+            progress.line(&format!("{why}; going on with the base images that the engine has"));
+            spec.pull = false;
+            parts
+                .engine
+                .build(&spec, context, shared, stop.token())
+                .await
+                .map_err(engine_fault)
+        }
+        built => built.map_err(engine_fault),
+    }
 }
 
 /// The OCI annotations that say where an image came from, by the OCI image specification's pre-defined keys.
 fn labels(build: &Build, repository: &Repository, checkout: &Checkout) -> BTreeMap<String, String> {
-    let created = build.started_at.unwrap_or(build.queued_at).to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    let created = build
+        .started_at
+        .unwrap_or(build.queued_at)
+        .to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
     let version = build.plan.tags.first().cloned().unwrap_or_default();
     [
         ("org.opencontainers.image.revision", checkout.commit().to_owned()),
@@ -167,7 +230,7 @@ pub(super) fn engine_fault(error: EngineError) -> Fault {
         EngineError::Dockerfile(message) => Fault::fails(ErrorKind::Dockerfile, message),
         EngineError::Step(message) => Fault::fails(ErrorKind::Build, message),
         EngineError::Refused(message) | EngineError::Registry(message) => Fault::fails(ErrorKind::Registry, message),
-        EngineError::Unavailable(message) => Fault::Passes { why: message },
+        EngineError::Unavailable(message) | EngineError::Source(message) => Fault::Passes { why: message },
         EngineError::Canceled => Fault::Stopped,
     }
 }
@@ -188,12 +251,16 @@ async fn conclude(
             let message = format!("it took longer than a build may ({minutes} min, build_timeout_seconds)");
             Ok(Ending::Failed(Failure::new(ErrorKind::Timeout, message)))
         }
-        Some(StopReason::Shutdown) => {
-            Err(Requeue { why: "the worker was shut down".to_owned(), not_before: None, counts: false })
-        }
-        Some(StopReason::LeaseLost) | None => {
-            Err(Requeue { why: "the attempt was broken off".to_owned(), not_before: None, counts: true })
-        }
+        Some(StopReason::Shutdown) => Err(Requeue {
+            why: "the worker was shut down".to_owned(),
+            not_before: None,
+            counts: false,
+        }),
+        Some(StopReason::LeaseLost) | None => Err(Requeue {
+            why: "the attempt was broken off".to_owned(),
+            not_before: None,
+            counts: true,
+        }),
     };
     let conclusion = match (outcome, stop.reason()) {
         // What is done is done: a cancel or a shutdown that came after the push changes nothing.
@@ -208,7 +275,11 @@ async fn conclude(
         }
         (Err(Fault::Passes { why }), None) => {
             let pause = (FIRST_PAUSE * 2u32.pow(lease.attempt().clamp(1, 10) as u32 - 1)).min(LONGEST_PAUSE);
-            Err(Requeue { why, not_before: Some(parts.clock.now() + pause), counts: true })
+            Err(Requeue {
+                why,
+                not_before: Some(parts.clock.now() + pause),
+                counts: true,
+            })
         }
     };
     let last_line = match &conclusion {
@@ -224,7 +295,10 @@ async fn conclude(
     match conclusion {
         Ok(ending) => {
             let base_images = base::images_of_steps(&progress.last_steps());
-            parts.store.finish(lease, &ending, &base_images, parts.clock.now()).await?;
+            parts
+                .store
+                .finish(lease, &ending, &base_images, parts.clock.now())
+                .await?;
             progress.ended();
             Ok(())
         }

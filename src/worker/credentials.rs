@@ -31,9 +31,15 @@ pub(super) async fn load(parts: &Parts, build: &Build) -> Result<(Repository, Cr
     let id = repository.id.as_str();
     let source = match parts.store.source_credentials(&repository.id).await? {
         Some(sealed) => {
-            let text = parts.vault.open(&secrets::source_credentials(id), &sealed).map_err(unreadable)?;
+            let text = parts
+                .vault
+                .open(&secrets::source_credentials(id), &sealed)
+                .map_err(unreadable)?;
             let parsed = SourceCredentials::from_text(&text);
-            Some(parsed.ok_or_else(|| Fault::fails(ErrorKind::Internal, "the stored source credentials make no sense"))?)
+            Some(
+                parsed
+                    .ok_or_else(|| Fault::fails(ErrorKind::Internal, "the stored source credentials make no sense"))?,
+            )
         }
         None => None,
     };
@@ -41,19 +47,36 @@ pub(super) async fn load(parts: &Parts, build: &Build) -> Result<(Repository, Cr
     for row in parts.store.registries_for(repository.name.namespace()).await? {
         let purpose = secrets::registry_password(row.id.as_str());
         let password = parts.vault.open(&purpose, &row.sealed_password).map_err(unreadable)?;
-        let credentials = RegistryCredentials { username: row.username, password, trusted_realms: row.trusted_realms };
+        let credentials = RegistryCredentials {
+            username: row.username,
+            password,
+            trusted_realms: row.trusted_realms,
+        };
         registries.insert(row.host, credentials);
     }
     let mut build_secrets = BTreeMap::new();
     for (name, sealed) in parts.store.build_secrets(&repository.id).await? {
-        let value = parts.vault.open(&secrets::build_secret(id, &name), &sealed).map_err(unreadable)?;
+        let value = parts
+            .vault
+            .open(&secrets::build_secret(id, &name), &sealed)
+            .map_err(unreadable)?;
         build_secrets.insert(name, value);
     }
-    Ok((repository, Credentials { source, registries, build_secrets }))
+    Ok((
+        repository,
+        Credentials {
+            source,
+            registries,
+            build_secrets,
+        },
+    ))
 }
 
 fn unreadable(error: VaultError) -> Fault {
-    Fault::fails(ErrorKind::Internal, format!("a stored secret cannot be opened: {error}"))
+    Fault::fails(
+        ErrorKind::Internal,
+        format!("a stored secret cannot be opened: {error}"),
+    )
 }
 
 impl Credentials {
@@ -61,7 +84,10 @@ impl Credentials {
     pub(super) fn all_secrets(&self) -> Vec<SecretString> {
         let source = self.source.iter().map(|source| source.password.clone());
         let registries = self.registries.values().map(|registry| registry.password.clone());
-        source.chain(registries).chain(self.build_secrets.values().cloned()).collect()
+        source
+            .chain(registries)
+            .chain(self.build_secrets.values().cloned())
+            .collect()
     }
 
     pub(super) fn git(&self) -> Option<GitCredentials> {
@@ -87,7 +113,11 @@ impl Credentials {
                 }
             }
         });
-        futures_util::future::join_all(checks).await.into_iter().flatten().collect()
+        futures_util::future::join_all(checks)
+            .await
+            .into_iter()
+            .flatten()
+            .collect()
     }
 }
 

@@ -15,13 +15,7 @@ const HEARTBEAT_EVERY: Duration = Duration::from_secs(10);
 const LOOK_FOR_CANCEL_EVERY: Duration = Duration::from_millis(500);
 
 /// Runs until the attempt stops, by itself (`done`) or by what this finds.
-pub(super) async fn keep(
-    parts: Parts,
-    lease: Lease,
-    stop: Stop,
-    stop_all: CancellationToken,
-    done: CancellationToken,
-) {
+pub(super) async fn keep(parts: Parts, lease: Lease, stop: Stop, stop_all: CancellationToken, done: CancellationToken) {
     let deadline = Instant::now() + parts.settings.build_timeout;
     let mut renewed = Instant::now();
     loop {

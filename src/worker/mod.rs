@@ -90,7 +90,12 @@ impl Worker {
     /// `name` is the machine's. `id` stays the same over restarts on the same data directory, which only one process
     /// at a time holds.
     pub fn new(parts: Parts, id: WorkerId, name: String) -> Self {
-        Self { parts, id, name, health: watch::Sender::new(EngineHealth::Unknown) }
+        Self {
+            parts,
+            id,
+            name,
+            health: watch::Sender::new(EngineHealth::Unknown),
+        }
     }
 
     /// Whether the engine can be used, as last seen.
@@ -102,9 +107,18 @@ impl Worker {
     pub async fn run(self, shutdown: CancellationToken) {
         self.take_back_own_builds().await;
         let mut side_tasks = JoinSet::new();
-        side_tasks.spawn(engine_health::watch(self.parts.engine.clone(), self.health.clone(), shutdown.clone()));
+        side_tasks.spawn(engine_health::watch(
+            self.parts.engine.clone(),
+            self.health.clone(),
+            shutdown.clone(),
+        ));
         side_tasks.spawn(reap_expired(self.parts.clone(), shutdown.clone()));
-        side_tasks.spawn(tell_alive(self.parts.clone(), self.id.clone(), self.name.clone(), shutdown.clone()));
+        side_tasks.spawn(tell_alive(
+            self.parts.clone(),
+            self.id.clone(),
+            self.name.clone(),
+            shutdown.clone(),
+        ));
         let stop_all = CancellationToken::new();
         let mut attempts = JoinSet::new();
         self.claim_until(&shutdown, &stop_all, &mut attempts).await;
@@ -115,14 +129,24 @@ impl Worker {
     /// Builds that an earlier process on this data directory left running are taken back at once: it is dead, since
     /// this one holds the directory's lock. What it left in the engine is removed.
     async fn take_back_own_builds(&self) {
-        match self.parts.store.reap_worker(&self.id, self.parts.clock.now(), MOST_ATTEMPTS).await {
+        match self
+            .parts
+            .store
+            .reap_worker(&self.id, self.parts.clock.now(), MOST_ATTEMPTS)
+            .await
+        {
             Ok((0, 0)) => {}
             Ok((requeued, ended)) => tracing::info!(requeued, ended, "took back builds of the process before"),
             Err(error) => tracing::error!(%error, "failed to take back builds of the process before"),
         }
     }
 
-    async fn claim_until(&self, shutdown: &CancellationToken, stop_all: &CancellationToken, attempts: &mut JoinSet<()>) {
+    async fn claim_until(
+        &self,
+        shutdown: &CancellationToken,
+        stop_all: &CancellationToken,
+        attempts: &mut JoinSet<()>,
+    ) {
         let mut health = self.health.subscribe();
         loop {
             // Interest is registered before the queue is looked at, so that no wake-up is lost.

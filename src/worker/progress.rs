@@ -41,7 +41,13 @@ impl BuildProgress {
         let fenced = CancellationToken::new();
         let writer = LogWriter::start(target, masker, parts.logs.hub().clone(), fenced.clone());
         let steps = watch::Sender::new(Vec::new());
-        let task = tokio::spawn(store_steps(parts.store.clone(), lease.clone(), steps.subscribe(), fenced, stop));
+        let task = tokio::spawn(store_steps(
+            parts.store.clone(),
+            lease.clone(),
+            steps.subscribe(),
+            fenced,
+            stop,
+        ));
         Self {
             build: build.id.clone(),
             logs: parts.logs.clone(),

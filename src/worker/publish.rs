@@ -7,39 +7,39 @@ use super::{
     credentials,
 };
 use crate::{
-    domain::{
-        build::ErrorKind,
-        ids::BuildId,
-        image::ImageReference,
-        progress::Progress,
-        repository,
-    },
+    domain::{build::ErrorKind, ids::BuildId, image::ImageReference, progress::Progress, repository},
     engine::{BuiltImage, EngineError, RegistryAuth},
     registry::RegistryError,
     store::TagClaim,
 };
 
 /// Pauses between tries while a registry fails; five tries in all, as on Docker Hub.
-const PAUSES: [Duration; 4] =
-    [Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(9), Duration::from_secs(27)];
+const PAUSES: [Duration; 4] = [
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+    Duration::from_secs(9),
+    Duration::from_secs(27),
+];
 
 /// How often a tag is asked for while another build is pushing it.
 const ASK_AGAIN_EVERY: Duration = Duration::from_millis(300);
 
 /// Gives the image its tags and pushes them. Answers the digest at the registry; `None` where nothing is to be pushed.
-pub(super) async fn publish(
-    attempt: &Attempt<'_>,
-    image: &BuiltImage,
-) -> Result<Option<String>, Fault> {
+pub(super) async fn publish(attempt: &Attempt<'_>, image: &BuiltImage) -> Result<Option<String>, Fault> {
     let plan = &attempt.build.plan;
-    let name = ImageReference::parse(&plan.image)
-        .map_err(|invalid| Fault::fails(ErrorKind::Registry, invalid.to_string()))?;
+    let name =
+        ImageReference::parse(&plan.image).map_err(|invalid| Fault::fails(ErrorKind::Registry, invalid.to_string()))?;
     let stored = attempt.credentials.registry(&name.registry);
     let is_pushed = repository::is_pushed(&plan.image, stored.is_some());
     let auth = match stored.filter(|_| is_pushed) {
-        Some(stored) => Some(with_retries(attempt, "asking the registry", || async {
-            credentials::for_push(attempt.parts, &name, stored).await.map_err(PushFault::from)
-        }).await?),
+        Some(stored) => Some(
+            with_retries(attempt, "asking the registry", || async {
+                credentials::for_push(attempt.parts, &name, stored)
+                    .await
+                    .map_err(PushFault::from)
+            })
+            .await?,
+        ),
         None => None,
     };
     let mut digest = None;
@@ -48,7 +48,9 @@ pub(super) async fn publish(
     for tag in &plan.tags {
         let target = name.with_tag(tag);
         if let Some(by) = claim(attempt, &name, tag).await? {
-            attempt.progress.line(&format!("{target} is left alone: a newer build has it"));
+            attempt
+                .progress
+                .line(&format!("{target} is left alone: a newer build has it"));
             newer = Some(by);
             continue;
         }
@@ -57,10 +59,16 @@ pub(super) async fn publish(
             digest.get_or_insert(pushed);
         } else {
             attempt.parts.engine.tag(image, &target).await.map_err(engine_fault)?;
-            attempt.progress.line(&format!("{target} stays in the engine: no registry is configured for it"));
+            attempt.progress.line(&format!(
+                "{target} stays in the engine: no registry is configured for it"
+            ));
         }
         let order = &attempt.build.push_order;
-        attempt.parts.store.tag_pushed(attempt.lease, order, &name.name(), tag).await?;
+        attempt
+            .parts
+            .store
+            .tag_pushed(attempt.lease, order, &name.name(), tag)
+            .await?;
         published += 1;
     }
     match newer {
@@ -75,12 +83,19 @@ async fn claim(attempt: &Attempt<'_>, name: &ImageReference, tag: &str) -> Resul
     loop {
         let now = attempt.parts.clock.now();
         let order = &attempt.build.push_order;
-        match attempt.parts.store.claim_tag(attempt.lease, order, &name.name(), tag, now).await? {
+        match attempt
+            .parts
+            .store
+            .claim_tag(attempt.lease, order, &name.name(), tag, now)
+            .await?
+        {
             TagClaim::Granted => return Ok(None),
             TagClaim::Newer(by) => return Ok(Some(by)),
             TagClaim::Busy(other) => {
                 if !told {
-                    attempt.progress.line(&format!("waiting: build {other} is pushing {tag}"));
+                    attempt
+                        .progress
+                        .line(&format!("waiting: build {other} is pushing {tag}"));
                     told = true;
                 }
             }
@@ -102,12 +117,18 @@ async fn push(
     let stored = attempt.credentials.registry(&target.registry);
     let parts = attempt.parts;
     let digest = with_retries(attempt, "pushing", || async {
-        let pushed =
-            parts.engine.push(image, target, auth, attempt.progress.as_ref(), attempt.stop.token()).await?;
+        let pushed = parts
+            .engine
+            .push(image, target, auth, attempt.progress.as_ref(), attempt.stop.token())
+            .await?;
         match parts.registries.digest(target, stored).await? {
             Some(found) if found == pushed => Ok(pushed),
-            Some(found) => Err(PushFault::Passes(format!("the registry has {found} under {target}, not {pushed}"))),
-            None => Err(PushFault::Passes(format!("the registry does not have {target} after the push"))),
+            Some(found) => Err(PushFault::Passes(format!(
+                "the registry has {found} under {target}, not {pushed}"
+            ))),
+            None => Err(PushFault::Passes(format!(
+                "the registry does not have {target} after the push"
+            ))),
         }
     })
     .await?;
@@ -156,7 +177,9 @@ where
             let message = format!("{what} failed {} times, last: {why}", PAUSES.len() + 1);
             return Err(Fault::fails(ErrorKind::Registry, message));
         };
-        attempt.progress.line(&format!("{why}; trying again in {} s", pause.as_secs()));
+        attempt
+            .progress
+            .line(&format!("{why}; trying again in {} s", pause.as_secs()));
         tokio::select! {
             () = attempt.stop.token().cancelled() => return Err(Fault::Stopped),
             () = tokio::time::sleep(*pause) => {}

@@ -1,0 +1,99 @@
+//! What engine it is, and whether it is still there.
+
+use std::time::Duration;
+
+use hyper::Method;
+use serde::Deserialize;
+use tokio::time::sleep;
+
+use super::{
+    Engine, EngineError,
+    http::{Address, request},
+};
+
+/// Between two looks at an engine that is building.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
+
+/// So many looks in a row must fail before a build is given up: an engine under load may miss one.
+const LOOKS: usize = 3;
+
+/// What an engine says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineInfo {
+    /// `20.10.24`
+    pub version: String,
+    /// `1.41`
+    pub api_version: String,
+    /// Whether builds can go through BuildKit.
+    pub buildkit: bool,
+}
+
+impl Engine {
+    /// Asks the engine what it is. Takes a few seconds at most.
+    pub async fn ping(&self) -> Result<EngineInfo, EngineError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Version {
+            version: String,
+            api_version: String,
+        }
+        let answer = self.address.call(request(Method::GET, "/_ping")?).await?.success()?;
+        let header = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok());
+        let version: Version = self
+            .address
+            .call(request(Method::GET, "/version")?)
+            .await?
+            .success()?
+            .json()?;
+        // An engine that leaves the builder's version out has BuildKit since interface 1.39. Podman takes BuildKit's
+        // parameters and ignores them.
+        let buildkit = header("libpod-api-version").is_none()
+            && match header("builder-version") {
+                Some("2") => true,
+                Some("1") => false,
+                _ => is_at_least(&version.api_version, (1, 39)) && header("ostype") != Some("windows"),
+            };
+        Ok(EngineInfo {
+            version: version.version,
+            api_version: version.api_version,
+            buildkit,
+        })
+    }
+}
+
+/// Returns when the engine has not answered for a while. Meant to be raced against what waits for the engine.
+pub(super) async fn gone(address: &Address) -> EngineError {
+    let mut misses = 0;
+    loop {
+        sleep(LOOK_EVERY).await;
+        let answer = match request(Method::GET, "/_ping") {
+            Ok(ping) => address.call(ping).await.and_then(super::http::Answer::success),
+            Err(error) => Err(error),
+        };
+        match answer {
+            Ok(_) => misses = 0,
+            Err(error) => {
+                misses += 1;
+                if misses == LOOKS {
+                    return EngineError::Unavailable(format!("the engine no longer answers: {error}"));
+                }
+            }
+        }
+    }
+}
+
+fn is_at_least(version: &str, (major, minor): (u32, u32)) -> bool {
+    let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or_default());
+    (parts.next().unwrap_or_default(), parts.next().unwrap_or_default()) >= (major, minor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        assert!(is_at_least("1.41", (1, 39)) && is_at_least("2.0", (1, 39)) && is_at_least("1.100", (1, 39)));
+        assert!(!is_at_least("1.9", (1, 39)) && !is_at_least("", (1, 39)) && !is_at_least("x.y", (1, 39)));
+    }
+}
