@@ -10,4 +10,5 @@ pub mod registry;
 pub mod signals;
 pub mod source;
 pub mod store;
+pub mod tokens;
 pub mod vault;

@@ -1,0 +1,77 @@
+//! Random secrets that Hullworks itself gives out: API tokens, webhook secrets, hook ids.
+//!
+//! A token is stored as its hash alone and shown once. All of them have at least 128 random bits, so that a plain
+//! SHA-256 is enough for storage: there is nothing to guess, and a slow hash would only slow every request.
+
+use secrecy::SecretString;
+use sha2::{Digest, Sha256};
+
+use crate::domain::ids::HookId;
+
+/// What every API token begins with, so that people and secret scanners recognise one.
+pub const TOKEN_PREFIX: &str = "hwt_";
+
+/// A fresh API token: the prefix and 256 random bits in hexadecimal.
+pub fn new_token() -> SecretString {
+    SecretString::from(format!("{TOKEN_PREFIX}{}", hex::encode(rand::random::<[u8; 32]>())))
+}
+
+/// What is stored of a token, and looked up: its SHA-256, 64 hexadecimal digits.
+///
+/// A lookup by it leaks nothing through its time: whoever can choose the token cannot choose the hash.
+pub fn token_hash(token: &str) -> String {
+    hex::encode(Sha256::digest(token))
+}
+
+/// A fresh webhook secret: 256 random bits in hexadecimal, which every provider's form takes.
+pub fn new_webhook_secret() -> SecretString {
+    SecretString::from(hex::encode(rand::random::<[u8; 32]>()))
+}
+
+/// A fresh hook id: 128 random bits, none of them a time, for it is itself the secret where the sender can send no other.
+pub fn new_hook_id() -> HookId {
+    HookId::from(hex::encode(rand::random::<[u8; 16]>()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    #[test]
+    fn secrets_have_their_form_and_never_repeat() {
+        let check = |make: &dyn Fn() -> String, prefix: &str, digits: usize| {
+            let made: HashSet<String> = (0..1000).map(|_| make()).collect();
+            assert_eq!(made.len(), 1000);
+            for text in made {
+                let random = text.strip_prefix(prefix).unwrap();
+                assert_eq!(random.len(), digits);
+                assert!(
+                    random.bytes().all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c)),
+                    "{text}"
+                );
+            }
+        };
+        check(&|| new_token().expose_secret().to_owned(), "hwt_", 64);
+        check(&|| new_webhook_secret().expose_secret().to_owned(), "", 64);
+        check(&|| new_hook_id().as_str().to_owned(), "", 32);
+    }
+
+    #[test]
+    fn two_hook_ids_of_one_moment_share_no_beginning() {
+        let (one, other) = (new_hook_id(), new_hook_id());
+        assert_ne!(one.as_str()[..12], other.as_str()[..12]);
+    }
+
+    #[test]
+    fn a_token_is_stored_as_its_sha256() {
+        // The vector of FIPS 180-2, appendix B.1.
+        assert_eq!(
+            token_hash("abc"),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
+}
