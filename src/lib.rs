@@ -1,12 +1,17 @@
 //! Hullworks: push to Git, get an image.
 
+pub mod build_log;
 pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod engine;
 pub mod forge;
+pub mod intake;
+pub mod janitor;
+pub mod layout;
 pub mod logs;
 pub mod registry;
+pub mod secrets;
 pub mod signals;
 pub mod source;
 pub mod store;

@@ -31,9 +31,10 @@ fn by_push(rule: &Rule, source_type: SourceType, name: &str) -> Result<Vec<Strin
     match rule.matches(source_type, name) {
         Match::No(reason) => Err((Outcome::NoMatch, reason)),
         Match::Refused(reason) => Err((Outcome::Refused, reason)),
-        Match::Tags(_) if !rule.autobuild => {
-            Err((Outcome::Skipped, format!("autobuild is off for the rule of `{}`", rule.source)))
-        }
+        Match::Tags(_) if !rule.autobuild => Err((
+            Outcome::Skipped,
+            format!("autobuild is off for the rule of `{}`", rule.source),
+        )),
         Match::Tags(tags) => Ok(tags),
     }
 }
@@ -67,13 +68,19 @@ pub(super) fn builds_of_push(
     for change in &push.changes {
         let (commit, message) = match &change.kind {
             ChangeKind::Deleted => {
-                decided.push((Outcome::Ignored, format!("{} `{}` was deleted", change.source_type.as_str(), change.name)));
+                decided.push((
+                    Outcome::Ignored,
+                    format!("{} `{}` was deleted", change.source_type.as_str(), change.name),
+                ));
                 continue;
             }
             ChangeKind::Updated { commit, message } => (commit, message),
         };
         if let Some(marker) = message.as_deref().and_then(asks_to_skip) {
-            decided.push((Outcome::Skipped, format!("the commit message of `{}` says {marker}", change.name)));
+            decided.push((
+                Outcome::Skipped,
+                format!("the commit message of `{}` says {marker}", change.name),
+            ));
             continue;
         }
         if repository.rules.is_empty() {
@@ -88,7 +95,9 @@ pub(super) fn builds_of_push(
                     source_name: change.name.clone(),
                     commit: Some(commit.clone()),
                     commit_message: message.clone(),
-                    cause: Cause::Push { delivery: delivery.to_owned() },
+                    cause: Cause::Push {
+                        delivery: delivery.to_owned(),
+                    },
                     plan: plan(rule, tags, image.to_owned()),
                     push_order: None,
                     unless_under_way: true,
@@ -116,16 +125,20 @@ pub(super) fn by_hand(rule: &Rule, trigger: &Trigger) -> Result<(String, Vec<Str
             return Err((Outcome::NoMatch, reason));
         }
     };
-    let source_type = trigger.source.as_ref().map_or(rule.source_type, |(source_type, _)| *source_type);
+    let source_type = trigger
+        .source
+        .as_ref()
+        .map_or(rule.source_type, |(source_type, _)| *source_type);
     let tags = match rule.matches(source_type, name) {
         Match::Tags(tags) => tags,
         Match::No(reason) => return Err((Outcome::NoMatch, reason)),
         Match::Refused(reason) => return Err((Outcome::Refused, reason)),
     };
     match &trigger.docker_tag {
-        Some(wanted) if !tags.contains(wanted) => {
-            Err((Outcome::NoMatch, format!("it makes {}, not `{wanted}`", tags.join(", "))))
-        }
+        Some(wanted) if !tags.contains(wanted) => Err((
+            Outcome::NoMatch,
+            format!("it makes {}, not `{wanted}`", tags.join(", ")),
+        )),
         _ => Ok((name.to_owned(), tags)),
     }
 }

@@ -5,7 +5,7 @@ mod decide;
 mod webhook;
 mod writer;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     clock::Clock,
@@ -22,12 +22,12 @@ use crate::{
     vault::Vault,
 };
 
+use self::{decide::plan, writer::Writer};
 pub use self::{
     decide::{Preview, PreviewMatch, preview},
-    webhook::{Hook, WebhookAnswer, WebhookError, webhook_secret_purpose},
+    webhook::{Hook, WebhookAnswer, WebhookError},
     writer::Overloaded,
 };
-use self::{decide::plan, writer::Writer};
 
 /// Bodies are kept compressed; fast beats small here, as this is on the way to the answer.
 const BODY_COMPRESSION_LEVEL: i32 = 1;
@@ -36,9 +36,8 @@ const BODY_COMPRESSION_LEVEL: i32 = 1;
 #[derive(Clone)]
 pub struct Intake {
     store: Store,
-    vault: Vault,
+    vault: Arc<Vault>,
     clock: Clock,
-    signals: Signals,
     settings: IntakeSettings,
     writer: Writer,
 }
@@ -98,13 +97,25 @@ pub enum IntakeError {
 
 impl Intake {
     /// Starts the writer that records deliveries; it ends when the last clone is dropped.
-    pub fn start(store: Store, vault: Vault, clock: Clock, signals: Signals, settings: IntakeSettings) -> Self {
-        let writer = Writer::start(store.clone(), signals.clone());
-        Self { store, vault, clock, signals, settings, writer }
+    pub fn start(store: Store, vault: Arc<Vault>, clock: Clock, signals: Signals, settings: IntakeSettings) -> Self {
+        let writer = Writer::start(store.clone(), signals);
+        Self {
+            store,
+            vault,
+            clock,
+            signals,
+            settings,
+            writer,
+        }
     }
 
     /// Starts builds by hand.
-    pub async fn trigger(&self, repository: &Repository, trigger: &Trigger, user: &str) -> Result<Triggered, IntakeError> {
+    pub async fn trigger(
+        &self,
+        repository: &Repository,
+        trigger: &Trigger,
+        user: &str,
+    ) -> Result<Triggered, IntakeError> {
         let cause = Cause::Manual { user: user.to_owned() };
         self.start_by_hand(repository, trigger, cause, "trigger").await
     }
@@ -112,7 +123,8 @@ impl Intake {
     /// Starts the first builds of a new repository: every rule with a literal ref.
     pub async fn first_builds(&self, repository: &Repository, user: &str) -> Result<Triggered, IntakeError> {
         let cause = Cause::Create { user: user.to_owned() };
-        self.start_by_hand(repository, &Trigger::default(), cause, "create").await
+        self.start_by_hand(repository, &Trigger::default(), cause, "create")
+            .await
     }
 
     async fn start_by_hand(
@@ -170,10 +182,17 @@ impl Intake {
         user: &str,
     ) -> Result<Accepted, IntakeError> {
         if !build.status.is_final() {
-            return Err(IntakeError::Refused(format!("build #{} has not ended; cancel it first", build.number)));
+            return Err(IntakeError::Refused(format!(
+                "build #{} has not ended; cancel it first",
+                build.number
+            )));
         }
         let (commit, commit_message, push_order) = match inputs {
-            RetryInputs::Same => (build.commit.clone(), build.commit_message.clone(), Some(build.push_order.clone())),
+            RetryInputs::Same => (
+                build.commit.clone(),
+                build.commit_message.clone(),
+                Some(build.push_order.clone()),
+            ),
             RetryInputs::Refresh => (None, None, None),
         };
         let plan = match inputs {
@@ -187,7 +206,10 @@ impl Intake {
             source_name: build.source_name.clone(),
             commit: commit.clone(),
             commit_message,
-            cause: Cause::Retry { user: user.to_owned(), build: build.id.to_string() },
+            cause: Cause::Retry {
+                user: user.to_owned(),
+                build: build.id.to_string(),
+            },
             plan,
             push_order,
             unless_under_way: false,
@@ -203,9 +225,13 @@ impl Intake {
 
     /// The plan that the rule of a build, as it is now, makes for the same ref.
     fn current_plan(&self, repository: &Repository, build: &Build) -> Result<Plan, IntakeError> {
-        let rule = repository.rules.iter().find(|rule| rule.id == build.rule_id).ok_or_else(|| {
-            IntakeError::Refused("the rule of this build was removed; retry it with the same inputs".to_owned())
-        })?;
+        let rule = repository
+            .rules
+            .iter()
+            .find(|rule| rule.id == build.rule_id)
+            .ok_or_else(|| {
+                IntakeError::Refused("the rule of this build was removed; retry it with the same inputs".to_owned())
+            })?;
         match rule.matches(build.source_type, &build.source_name) {
             crate::domain::rule::Match::Tags(tags) => Ok(plan(rule, tags, self.image_of(repository))),
             crate::domain::rule::Match::No(reason) | crate::domain::rule::Match::Refused(reason) => {

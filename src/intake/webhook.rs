@@ -1,7 +1,7 @@
 //! Webhooks: verified, then parsed, then held against the rules, then recorded. Nothing is stored of one that fails a check.
 
-use http::HeaderMap;
 use bytes::Bytes;
+use http::HeaderMap;
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 
@@ -15,6 +15,7 @@ use crate::{
         source_url::SourceUrl,
     },
     forge::{self, Rejection, Verification, VerifiedDelivery},
+    secrets,
     store::{Accepted, Delivery, DeliveryBody, HookTarget, NewDelivery, StoreError},
 };
 
@@ -51,7 +52,12 @@ pub struct Hook {
 impl Intake {
     /// Finds the repository of a webhook's address. Done before a byte of the body is read.
     pub async fn hook(&self, provider: Provider, id: &HookId) -> Result<Hook, WebhookError> {
-        let target = self.store.repository_of_hook(id).await.map_err(unusable)?.ok_or(WebhookError::UnknownHook)?;
+        let target = self
+            .store
+            .repository_of_hook(id)
+            .await
+            .map_err(unusable)?
+            .ok_or(WebhookError::UnknownHook)?;
         if target.repository.source.provider != provider {
             return Err(WebhookError::UnknownHook);
         }
@@ -89,13 +95,21 @@ impl Intake {
             provider,
             delivery.event.clone(),
             delivery.delivery_id.clone().unwrap_or_default(),
-            body.content_type.unwrap_or_default(),
+            body.content_type.as_deref().unwrap_or_default(),
             bytes.into(),
-        );
+        )
+        .map_err(|rejection| unreadable(&rejection.to_string()))?;
         let event = stored.parse().map_err(|rejection| unreadable(&rejection.to_string()))?;
-        let new = self.delivery_of(repository, &stored, event).map_err(|error| unreadable(&error.to_string()))?;
+        let new = self
+            .delivery_of(repository, &stored, event)
+            .map_err(|error| unreadable(&error.to_string()))?;
         // A replay is asked for, so it repeats nothing by its id or body.
-        self.record(NewDelivery { delivery_id: None, body_hash: None, ..new }).await
+        self.record(NewDelivery {
+            delivery_id: None,
+            body_hash: None,
+            ..new
+        })
+        .await
     }
 
     fn delivery_of(
@@ -143,19 +157,16 @@ impl Intake {
     }
 
     fn webhook_secret(&self, repository: &Repository, sealed: &[u8]) -> Result<SecretString, WebhookError> {
-        self.vault.open_text(&webhook_secret_purpose(repository.id.as_str()), sealed).map_err(|error| {
-            tracing::error!(%error, repository = %repository.name, "failed to open a webhook secret");
-            WebhookError::Secret
-        })
+        self.vault
+            .open(&secrets::webhook_secret(repository.id.as_str()), sealed)
+            .map_err(|error| {
+                tracing::error!(%error, repository = %repository.name, "failed to open a webhook secret");
+                WebhookError::Secret
+            })
     }
 }
 
 fn unusable(error: StoreError) -> WebhookError {
     tracing::error!(%error, "failed to look up a webhook");
     WebhookError::Overloaded(Overloaded::Database("the database cannot be read now".to_owned()))
-}
-
-/// What a webhook's sealed secret is bound to.
-pub fn webhook_secret_purpose(repository_id: &str) -> String {
-    format!("webhook-secret:{repository_id}")
 }

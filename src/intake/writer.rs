@@ -42,11 +42,7 @@ impl Writer {
     }
 }
 
-async fn run(
-    store: Store,
-    signals: Signals,
-    mut waiting: mpsc::Receiver<(NewDelivery, oneshot::Sender<Answer>)>,
-) {
+async fn run(store: Store, signals: Signals, mut waiting: mpsc::Receiver<(NewDelivery, oneshot::Sender<Answer>)>) {
     let mut group = Vec::with_capacity(LARGEST_GROUP);
     while waiting.recv_many(&mut group, LARGEST_GROUP).await > 0 {
         let (deliveries, answers): (Vec<_>, Vec<_>) = group.drain(..).unzip();
@@ -63,7 +59,9 @@ async fn record_group(store: &Store, deliveries: Vec<NewDelivery>) -> Vec<Answer
     match store.accept(&deliveries).await {
         Ok(answers) => return answers.into_iter().map(Ok).collect(),
         Err(error) if deliveries.len() == 1 => return vec![Err(unusable(error))],
-        Err(error) => tracing::warn!(%error, deliveries = deliveries.len(), "failed to record a group; trying one by one"),
+        Err(error) => {
+            tracing::warn!(%error, deliveries = deliveries.len(), "failed to record a group; trying one by one")
+        }
     }
     let mut answers = Vec::with_capacity(deliveries.len());
     for delivery in deliveries {

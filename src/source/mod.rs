@@ -1,1 +1,139 @@
 //! Git: fetches commits into bare mirrors and serves build contexts out of them. `git2` appears here alone.
+//!
+//! Nothing is ever checked out: neither filters nor hooks of a repository run, and no external git program is called.
+//! libgit2 never speaks to the network by itself either; see [`transport`].
+
+mod address;
+mod advertisement;
+mod checkout;
+mod context;
+mod dockerignore;
+mod error;
+mod fetch;
+mod follow;
+mod http;
+mod limits;
+mod local;
+mod mirror;
+mod objects;
+mod transport;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use tokio_util::sync::CancellationToken;
+
+pub use self::checkout::Checkout;
+pub use self::context::GitContext;
+pub use self::error::SourceError;
+use self::fetch::Fetch;
+use self::http::HttpClient;
+use self::limits::Limits;
+use self::mirror::Mirrors;
+use crate::domain::progress::Progress;
+use crate::domain::rule::SourceType;
+use crate::domain::source_url::{SourcePolicy, SourceUrl};
+
+/// Where mirrors are kept, and the bounds of every fetch.
+#[derive(Debug, Clone)]
+pub struct SourceConfig {
+    /// Made if it is missing. Several processes may share it.
+    pub mirrors_dir: PathBuf,
+    pub policy: SourcePolicy,
+    /// Whether host names may lead to private, link-local and other addresses that are not public.
+    pub allow_private_addresses: bool,
+    /// The most that one fetch may receive, refs included.
+    pub max_fetch_bytes: u64,
+    /// The most refs that a repository may have.
+    pub max_refs: usize,
+    /// The largest file that a build context may hold, in bytes.
+    pub max_file_bytes: u64,
+    pub connect_timeout: Duration,
+    /// How long a server may say nothing.
+    pub stall_timeout: Duration,
+    /// How long a whole fetch may take, the wait for another fetch of the same mirror included.
+    pub fetch_timeout: Duration,
+}
+
+/// What a git server over HTTP asks for. The password is sent to the source's own host alone.
+#[derive(Debug, Clone)]
+pub struct GitCredentials {
+    pub username: String,
+    pub password: SecretString,
+}
+
+/// Which commit is to be built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// Exactly this commit, or the one that this tag object leads to.
+    Commit {
+        /// 40 hexadecimal digits.
+        sha: String,
+        source_type: SourceType,
+        /// The branch or tag it was pushed to; where to look for it if the server gives out no commits by their sha.
+        name: Option<String>,
+    },
+    /// Whatever the branch or tag points to now.
+    Ref { source_type: SourceType, name: String },
+}
+
+/// The door to all source repositories. Cheap to clone.
+#[derive(Clone)]
+pub struct Sources {
+    config: Arc<SourceConfig>,
+    mirrors: Mirrors,
+    http: HttpClient,
+}
+
+impl Sources {
+    /// Prepares the mirrors' directory and the HTTP client; touches no network.
+    pub fn new(config: SourceConfig) -> Result<Self, SourceError> {
+        transport::register()?;
+        Ok(Self {
+            mirrors: Mirrors::new(config.mirrors_dir.clone())?,
+            http: HttpClient::new(&config)?,
+            config: Arc::new(config),
+        })
+    }
+
+    /// Fetches exactly the wanted commit into the mirror named by `mirror_key`, shallowly, and only what the mirror
+    /// lacks. A commit that is there already costs no network.
+    ///
+    /// The address passes the gate again, since the policy may have changed since it was saved. Dropping the future
+    /// ends the fetch too.
+    pub async fn fetch(
+        &self,
+        mirror_key: &str,
+        url: &SourceUrl,
+        credentials: Option<GitCredentials>,
+        wanted: &Wanted,
+        progress: Arc<dyn Progress>,
+        cancel: &CancellationToken,
+    ) -> Result<Checkout, SourceError> {
+        let url = SourceUrl::parse(url.as_str(), self.config.policy)
+            .map_err(|refused| SourceError::Invalid(format!("the source's address is not fetched from: {refused}")))?;
+        let cancel = cancel.child_token();
+        let _canceled_when_dropped = cancel.clone().drop_guard();
+        let fetch = Fetch {
+            http: self.http.clone(),
+            mirrors: self.mirrors.clone(),
+            limits: Arc::new(Limits::start(&self.config, cancel)),
+            max_refs: self.config.max_refs,
+            max_file_bytes: self.config.max_file_bytes,
+            url,
+            credentials,
+            progress,
+        };
+        fetch.run(mirror_key, wanted).await
+    }
+
+    /// Removes a repository's mirror. Fails with a passing error while a checkout of it is still held.
+    pub async fn remove_mirror(&self, mirror_key: &str) -> Result<(), SourceError> {
+        self.mirrors.remove(mirror_key).await
+    }
+}

@@ -2,37 +2,82 @@
 //! loses none.
 
 use super::{Lease, LeaseLost, Store, StoreError, Tx, on};
-use crate::domain::ids::BuildId;
+use crate::domain::{build::Status, ids::BuildId};
 
 /// A piece of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogPiece {
     pub bytes: Vec<u8>,
-    /// The build has ended and there is nothing after these bytes.
-    pub is_last: bool,
+    /// Nothing will ever be appended.
+    pub ended: bool,
 }
 
 impl Store {
-    /// Appends to the log of a running build; answers its new length in bytes.
-    pub async fn append_log(&self, lease: &Lease, bytes: &[u8]) -> Result<u64, LeaseLost> {
+    /// Makes `bytes` the part of a running build's log that begins at `offset`.
+    ///
+    /// The same bytes at the same offset once more are a success that changes nothing: a writer that did not hear of its
+    /// success asks again.
+    pub async fn append_log(&self, lease: &Lease, offset: u64, bytes: &[u8]) -> Result<(), LeaseLost> {
+        let (start, end) = (offset as i64, offset as i64 + bytes.len() as i64);
         let mut tx = self.begin().await?;
         let size: Option<i64> = on!(tx.handle(), c => {
             sqlx::query_scalar(
-                "update builds set log_size = log_size + $4 \
-                 where id = $1 and worker_id = $2 and attempt = $3 and status = 'running' returning log_size",
+                "select log_size from builds where id = $1 and worker_id = $2 and attempt = $3 and status = 'running'",
             )
             .bind(lease.build().as_str())
             .bind(lease.worker().as_str())
             .bind(lease.attempt())
-            .bind(bytes.len() as i64)
             .fetch_optional(c)
             .await
         })
         .map_err(StoreError::from)?;
-        let size = size.ok_or(LeaseLost::Lost)?;
-        insert(&mut tx, lease.build().as_str(), size - bytes.len() as i64, bytes).await?;
-        tx.commit().await?;
-        Ok(size as u64)
+        match size {
+            Some(size) if size == start => {}
+            Some(size) if size == end => return Ok(()),
+            Some(size) => {
+                return Err(StoreError::Corrupt(format!("a log of {size} bytes cannot go on at {start}")).into());
+            }
+            None => return Err(LeaseLost::Lost),
+        }
+        let moved = on!(tx.handle(), c => {
+            sqlx::query(
+                "update builds set log_size = $5 \
+                 where id = $1 and worker_id = $2 and attempt = $3 and status = 'running' and log_size = $4",
+            )
+            .bind(lease.build().as_str())
+            .bind(lease.worker().as_str())
+            .bind(lease.attempt())
+            .bind(start)
+            .bind(end)
+            .execute(c)
+            .await
+            .map(|done| done.rows_affected())
+        })
+        .map_err(StoreError::from)?;
+        if moved != 1 {
+            return Err(LeaseLost::Lost);
+        }
+        insert(&mut tx, lease.build().as_str(), start, bytes).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// How long an unsealed log is, in bytes, and whether it will stay so. `None`: there is no such build, or its log is
+    /// sealed.
+    pub async fn log_extent(&self, build: &BuildId) -> Result<Option<(u64, bool)>, StoreError> {
+        let mut reader = self.reader().await?;
+        let state: Option<(i64, String, bool)> = on!(reader.handle(), c => {
+            sqlx::query_as("select log_size, status, log_sealed from builds where id = $1")
+                .bind(build.as_str())
+                .fetch_optional(c)
+                .await
+        })?;
+        match state {
+            Some((size, status, false)) => {
+                let ended = super::known("status", &status, Status::parse)?.is_final();
+                Ok(Some((size as u64, ended)))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Up to `max` bytes of an unsealed log from `offset` on. `None`: there is no such build, or its log is sealed.
@@ -77,8 +122,7 @@ impl Store {
             let take = (chunk.len() - from).min(max - bytes.len());
             bytes.extend_from_slice(&chunk[from..from + take]);
         }
-        let is_last = ended && offset + bytes.len() as u64 == size;
-        Ok(Some(LogPiece { bytes, is_last }))
+        Ok(Some(LogPiece { bytes, ended }))
     }
 
     /// Builds that have ended and whose logs are not sealed yet, oldest first.

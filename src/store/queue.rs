@@ -34,11 +34,6 @@ impl Lease {
     pub(super) fn worker(&self) -> &WorkerId {
         &self.worker
     }
-
-    #[cfg(test)]
-    pub(super) fn forged(build: BuildId, worker: WorkerId, attempt: i64) -> Self {
-        Self { build, worker, attempt }
-    }
 }
 
 /// A claimed build.

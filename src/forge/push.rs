@@ -1,0 +1,45 @@
+//! What the pushes of all forges have in common.
+
+use super::Rejection;
+use crate::domain::{
+    event::{ChangeKind, EventKind, PushEvent, PushedRepository, RefChange, is_object_name},
+    rule::{SourceType, is_valid_ref_name},
+};
+
+/// A change of one ref, its name and commit checked.
+pub fn change(source_type: SourceType, name: &str, kind: ChangeKind) -> Result<RefChange, Rejection> {
+    if !is_valid_ref_name(name) {
+        return Err(Rejection::malformed(format!(
+            "{name:?} is not a ref name that git accepts"
+        )));
+    }
+    if let ChangeKind::Updated { commit, .. } = &kind
+        && !is_object_name(commit)
+    {
+        return Err(Rejection::malformed(format!(
+            "{commit:?}, to which `{name}` was moved, is not the full name of a commit"
+        )));
+    }
+    Ok(RefChange {
+        source_type,
+        name: name.to_owned(),
+        kind,
+    })
+}
+
+/// Whether an object name is the one that stands for "nothing", on either side of a change.
+pub fn is_zero(object_name: &str) -> bool {
+    !object_name.is_empty() && object_name.bytes().all(|c| c == b'0')
+}
+
+/// The push, or, if it changed neither branch nor tag, why there is nothing to do. `skipped` are the refs left out.
+pub fn event(repository: PushedRepository, changes: Vec<RefChange>, skipped: &[&str]) -> EventKind {
+    match (changes.is_empty(), skipped) {
+        (false, _) => EventKind::Push(PushEvent { repository, changes }),
+        (true, []) => EventKind::Ignored("the push changed no ref".to_owned()),
+        (true, [first, ..]) => {
+            let name: String = first.chars().take(100).collect();
+            EventKind::Ignored(format!("{name:?} is neither a branch nor a tag"))
+        }
+    }
+}

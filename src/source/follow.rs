@@ -1,0 +1,162 @@
+//! Finds what paths lead to through symbolic links inside a context, as BuildKit's fsutil does (`followlinks.go`).
+//!
+//! A builder that copies `current/app` needs the link `current` and what it points to. Links cannot leave the
+//! context: an absolute target is taken from its root, and `..` stops there.
+
+use std::collections::{BTreeSet, HashSet};
+
+use git2::{Odb, Oid, Repository};
+
+use super::checkout::MAX_LINK_BYTES;
+use super::dockerignore::{clean, escape, has_wildcard, matches_name};
+use super::objects::{MODE_DIRECTORY, MODE_SYMLINK, ObjectError, TreeItem, at_path, join, read_tree};
+
+/// Links that lead to links that lead to links: a maze is not worth more.
+const MAX_STEPS: usize = 10_000;
+
+/// One name of a path that is being followed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Name {
+    /// As the builder wrote it; may hold wildcards.
+    Pattern(String),
+    /// Out of a link's target: nothing in it is a wildcard.
+    Literal(Vec<u8>),
+}
+
+/// The include patterns that select `paths` and all that they lead to; `None` if that is everything.
+pub(super) fn follow(
+    repository: &Repository,
+    odb: &Odb<'_>,
+    root: Oid,
+    paths: &[String],
+) -> Result<Option<Vec<String>>, ObjectError> {
+    let mut resolver = Resolver {
+        repository,
+        odb,
+        root,
+        found: BTreeSet::new(),
+        seen: HashSet::new(),
+    };
+    let mut waiting: Vec<Vec<Name>> = paths.iter().rev().map(|path| names(path)).collect();
+    while let Some(path) = waiting.pop() {
+        if !resolver.seen.insert(path.clone()) {
+            continue;
+        }
+        if resolver.seen.len() > MAX_STEPS {
+            return Err(ObjectError::Unacceptable(format!(
+                "symbolic links lead through more than {MAX_STEPS} others"
+            )));
+        }
+        resolver.step(&path, &mut waiting)?;
+    }
+    match resolver.found.contains(".") {
+        true => Ok(None),
+        false => Ok(Some(resolver.found.into_iter().collect())),
+    }
+}
+
+/// Splits and cleans a path of the builder's; what is above the root is dropped.
+fn names(path: &str) -> Vec<Name> {
+    let rooted = clean(&format!("/{path}"));
+    let parts = rooted.split('/').filter(|part| !part.is_empty());
+    parts.map(|part| Name::Pattern(part.to_owned())).collect()
+}
+
+struct Resolver<'a> {
+    repository: &'a Repository,
+    odb: &'a Odb<'a>,
+    root: Oid,
+    found: BTreeSet<String>,
+    seen: HashSet<Vec<Name>>,
+}
+
+impl Resolver<'_> {
+    /// Goes along a path up to its end or to the first link, where other paths begin.
+    fn step(&mut self, path: &[Name], waiting: &mut Vec<Vec<Name>>) -> Result<(), ObjectError> {
+        for end in 1..=path.len() {
+            let (current, rest) = path.split_at(end);
+            let links = self.links(current)?;
+            if links.is_empty() {
+                continue;
+            }
+            self.found.insert(as_pattern(current));
+            for target in links {
+                waiting.push(target.into_iter().chain(rest.iter().cloned()).collect());
+            }
+            return Ok(());
+        }
+        self.found.insert(as_pattern(path));
+        Ok(())
+    }
+
+    /// Where the links that a path names lead: several if its last name holds wildcards, none if it is no link.
+    fn links(&self, path: &[Name]) -> Result<Vec<Vec<Name>>, ObjectError> {
+        let Some((last, parents)) = path.split_last() else {
+            return Ok(Vec::new());
+        };
+        let mut directory = Vec::new();
+        for name in parents {
+            // A wildcard above the last name is left to the patterns, as fsutil leaves it.
+            let literal = match name {
+                Name::Pattern(text) => text.as_bytes(),
+                Name::Literal(bytes) => bytes,
+            };
+            directory = join(&directory, literal);
+        }
+        let Some(parent) = at_path(self.repository, self.odb, self.root, &directory)? else {
+            return Ok(Vec::new());
+        };
+        if parent.mode != MODE_DIRECTORY {
+            return Ok(Vec::new());
+        }
+        let is_named = |item: &TreeItem| match last {
+            Name::Pattern(text) if has_wildcard(text) => matches_name(text, &item.name),
+            Name::Pattern(text) => item.name == text.as_bytes(),
+            Name::Literal(bytes) => item.name == *bytes,
+        };
+        let mut targets = Vec::new();
+        for item in read_tree(self.repository, self.odb, parent.oid)? {
+            if item.mode == MODE_SYMLINK && is_named(&item) {
+                targets.extend(self.target(parents, &item)?);
+            }
+        }
+        Ok(targets)
+    }
+
+    fn target(&self, directory: &[Name], link: &TreeItem) -> Result<Option<Vec<Name>>, ObjectError> {
+        let (size, _) = self.odb.read_header(link.oid)?;
+        if size > MAX_LINK_BYTES {
+            return Ok(None);
+        }
+        let object = self.odb.read(link.oid)?;
+        let target = object.data();
+        let mut path = match target.starts_with(b"/") {
+            true => Vec::new(),
+            false => directory.to_vec(),
+        };
+        for part in target.split(|byte| *byte == b'/') {
+            match part {
+                b"" | b"." => {}
+                b".." => {
+                    path.pop();
+                }
+                part => path.push(Name::Literal(part.to_vec())),
+            }
+        }
+        Ok(Some(path))
+    }
+}
+
+fn as_pattern(path: &[Name]) -> String {
+    if path.is_empty() {
+        return ".".to_owned();
+    }
+    let parts: Vec<String> = path
+        .iter()
+        .map(|name| match name {
+            Name::Pattern(text) => text.clone(),
+            Name::Literal(bytes) => escape(bytes),
+        })
+        .collect();
+    parts.join("/")
+}
