@@ -1,0 +1,141 @@
+//! The real Docker Engine, used through its own command line: what a test sees is what a person would.
+
+use std::{path::Path, process::Stdio};
+
+use tokio::process::Command;
+
+use super::command;
+
+/// The engine that answers on this machine.
+pub struct Engine(());
+
+impl Engine {
+    /// # Panics
+    /// When no engine answers.
+    pub async fn connect() -> Self {
+        let answer = Command::new("docker")
+            .args(["version", "--format", "{{.Server.Version}}"])
+            .output()
+            .await;
+        assert!(
+            answer.is_ok_and(|output| output.status.success()),
+            "no Docker Engine answers; `make setup` starts one, or set DOCKER_HOST"
+        );
+        Self(())
+    }
+
+    /// Makes an image of one static busybox and its names. `image` is a whole name: `127.0.0.1:5000/base/busybox:1`.
+    /// Images with different content have different digests.
+    pub async fn import_busybox(&self, image: &str, content: &str) {
+        let archive = busybox_root(content).await;
+        let arguments = [
+            "import",
+            "--change",
+            "CMD [\"sh\"]",
+            "--change",
+            "ENV PATH=/bin",
+            "-",
+            image,
+        ];
+        command::output_of(Command::new("docker").args(arguments), &archive).await;
+    }
+
+    pub async fn push(&self, image: &str) {
+        command::run("docker", &["push", "--quiet", image]).await;
+    }
+
+    /// As [`Engine::push`], where it may fail: whether it succeeded.
+    pub async fn try_push(&self, image: &str) -> bool {
+        Command::new("docker")
+            .args(["push", "--quiet", image])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .await
+            .is_ok_and(|status| status.success())
+    }
+
+    pub async fn pull(&self, image: &str) {
+        command::run("docker", &["pull", "--quiet", image]).await;
+    }
+
+    /// Runs an image to its end, without a network, and returns what it printed.
+    pub async fn run(&self, image: &str, arguments: &[&str]) -> String {
+        let mut all = vec!["run", "--rm", "--network", "none", image];
+        all.extend(arguments);
+        command::run("docker", &all).await
+    }
+
+    /// Whole names of the images that match a reference with wildcards, such as `127.0.0.1:5000/*/*`.
+    pub async fn images(&self, reference: &str) -> Vec<String> {
+        let filter = format!("reference={reference}");
+        let arguments = [
+            "image",
+            "ls",
+            "--filter",
+            &filter,
+            "--format",
+            "{{.Repository}}:{{.Tag}}",
+        ];
+        let list = command::run("docker", &arguments).await;
+        list.lines().map(str::to_owned).collect()
+    }
+
+    /// Lets the engine forget an image under this name.
+    pub async fn remove(&self, image: &str) {
+        command::run("docker", &["image", "rm", "--force", image]).await;
+    }
+
+    /// Removes, when it is dropped, every image in the engine whose name begins with this registry's host.
+    pub fn clean_up(&self, registry: &str) -> CleanUp {
+        CleanUp {
+            reference: format!("{registry}/*/*"),
+        }
+    }
+}
+
+/// See [`Engine::clean_up`].
+pub struct CleanUp {
+    reference: String,
+}
+
+impl Drop for CleanUp {
+    fn drop(&mut self) {
+        let script = "docker image ls --quiet --filter \"reference=$1\" | sort -u | xargs --no-run-if-empty docker image rm --force";
+        let _ = std::process::Command::new("sh")
+            .args(["-c", script, "sh", &self.reference])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+    }
+}
+
+/// A root directory, as a tar stream: busybox, a link to it for each of its names, and a file that tells images apart.
+async fn busybox_root(content: &str) -> Vec<u8> {
+    let program = ["/bin/busybox", "/usr/bin/busybox"]
+        .into_iter()
+        .find(|path| Path::new(path).exists())
+        .expect("busybox-static is not installed; run `make setup`");
+    let applets = command::run(program, &["--list"]).await;
+    let mut archive = tar::Builder::new(Vec::new());
+    archive.follow_symlinks(true);
+    archive
+        .append_path_with_name(program, "bin/busybox")
+        .expect("busybox can be read");
+    for applet in applets.lines().filter(|applet| *applet != "busybox") {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Symlink);
+        header.set_size(0);
+        header.set_mode(0o777);
+        archive
+            .append_link(&mut header, format!("bin/{applet}"), "busybox")
+            .expect("a link in memory");
+    }
+    let mut header = tar::Header::new_gnu();
+    header.set_size(content.len() as u64);
+    header.set_mode(0o644);
+    archive
+        .append_data(&mut header, "content", content.as_bytes())
+        .expect("a file in memory");
+    archive.into_inner().expect("an archive in memory")
+}

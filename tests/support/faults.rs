@@ -1,0 +1,100 @@
+//! A proxy that stands before a registry and fails in the ways that networks and servers do.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, copy, copy_bidirectional},
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
+
+/// What goes wrong with each connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing: bytes pass both ways.
+    None,
+    /// Every request is answered with this status, and never reaches the server.
+    Status(u16),
+    /// The connection breaks after the client has sent so many bytes.
+    CutAfter(u64),
+}
+
+/// A running proxy; it ends when this is dropped.
+pub struct FaultyProxy {
+    host: String,
+    fault: Arc<Mutex<Fault>>,
+    _tasks: JoinSet<()>,
+}
+
+impl FaultyProxy {
+    /// Stands before `upstream`, a host and port, without a fault at first.
+    pub async fn before(upstream: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let host = listener.local_addr().expect("its address").to_string();
+        let fault = Arc::new(Mutex::new(Fault::None));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(accept(listener, upstream.to_owned(), Arc::clone(&fault)));
+        Self {
+            host,
+            fault,
+            _tasks: tasks,
+        }
+    }
+
+    /// Host and port to use instead of the server's.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Sets what happens to connections made from now on.
+    pub fn set(&self, fault: Fault) {
+        *self.fault.lock().expect("no test panics with this lock") = fault;
+    }
+}
+
+async fn accept(listener: TcpListener, upstream: String, fault: Arc<Mutex<Fault>>) {
+    let mut connections = JoinSet::new();
+    while let Ok((client, _)) = listener.accept().await {
+        let fault = *fault.lock().expect("no test panics with this lock");
+        let upstream = upstream.clone();
+        connections.spawn(async move {
+            // A broken connection is what this is for.
+            let _ = pass(client, &upstream, fault).await;
+        });
+    }
+}
+
+async fn pass(mut client: TcpStream, upstream: &str, fault: Fault) -> std::io::Result<()> {
+    match fault {
+        Fault::None => {
+            let mut server = TcpStream::connect(upstream).await?;
+            copy_bidirectional(&mut client, &mut server).await?;
+        }
+        Fault::Status(status) => {
+            read_head(&mut client).await?;
+            let answer = format!("HTTP/1.1 {status} Fault\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            client.write_all(answer.as_bytes()).await?;
+            client.shutdown().await?;
+        }
+        Fault::CutAfter(bytes) => {
+            let mut server = TcpStream::connect(upstream).await?;
+            let (from_client, mut to_client) = client.split();
+            let (mut from_server, mut to_server) = server.split();
+            let mut limited = from_client.take(bytes);
+            tokio::select! {
+                result = copy(&mut limited, &mut to_server) => result?,
+                result = copy(&mut from_server, &mut to_client) => result?,
+            };
+        }
+    }
+    Ok(())
+}
+
+/// Reads up to the empty line that ends a request's head.
+async fn read_head(client: &mut TcpStream) -> std::io::Result<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(client.read_u8().await?);
+    }
+    Ok(())
+}

@@ -1,0 +1,259 @@
+//! The service's own process, as users run it, and a small client of its API.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::Write,
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{command, port, wait, webhook::Webhook};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_hullworks");
+
+/// How long the service may take to get ready, or to end after it was asked to.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How a server is started.
+#[derive(Default)]
+pub struct Options {
+    /// PostgreSQL instead of SQLite.
+    pub database_url: Option<String>,
+    /// Lines for the beginning of hullworks.toml.
+    pub settings: String,
+}
+
+/// A running service with an administrator `admin`; it ends, and its data is gone, when this is dropped.
+pub struct Server {
+    options: Options,
+    directory: TempDir,
+    port: u16,
+    process: Child,
+    client: reqwest::Client,
+    token: String,
+}
+
+impl Server {
+    pub async fn start(options: Options) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let data = directory.path().join("data");
+        fs::create_dir(&data).expect("a directory");
+        fs::write(
+            data.join("hullworks.toml"),
+            format!("allow_local_sources = true\n{}\n", options.settings),
+        )
+        .expect("a file");
+        let port = port::free();
+        let process = spawn(&directory, &options, port);
+        let mut server = Self {
+            options,
+            directory,
+            port,
+            process,
+            client: reqwest::Client::new(),
+            token: String::new(),
+        };
+        server.wait_until_ready().await;
+        server
+            .command_line(
+                &["user", "add", "admin", "--admin", "--password-stdin"],
+                b"a long test password\n",
+            )
+            .await;
+        server.token = server.command_line(&["token", "create", "--user", "admin"], &[]).await;
+        server
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Runs a command of `hullworks` against this server and its data; returns its standard output.
+    pub async fn command_line(&self, arguments: &[&str], input: &[u8]) -> String {
+        let mut command = tokio::process::Command::new(BINARY);
+        command
+            .args(arguments)
+            .env("HULLWORKS_DATA_DIR", self.data())
+            .env("HULLWORKS_URL", self.url())
+            .env("HULLWORKS_TOKEN", &self.token);
+        if let Some(url) = &self.options.database_url {
+            command.env("HULLWORKS_DATABASE_URL", url);
+        }
+        command::output_of(&mut command, input).await
+    }
+
+    /// Ends the process as a power cut would.
+    pub fn kill9(&mut self) {
+        self.process.kill().expect("the process can be killed");
+        self.process.wait().expect("the process has ended");
+    }
+
+    /// Asks the process to end and waits until it has.
+    pub async fn sigterm(&mut self) -> ExitStatus {
+        command::run("kill", &["-TERM", &self.process.id().to_string()]).await;
+        wait::until("the service to end", PATIENCE, async || {
+            self.process.try_wait().expect("the state of a child process")
+        })
+        .await
+    }
+
+    /// Starts the process again, on the same data and port, after it has ended.
+    pub async fn restart(&mut self) {
+        self.process = spawn(&self.directory, &self.options, self.port);
+        self.wait_until_ready().await;
+    }
+
+    async fn wait_until_ready(&mut self) {
+        let ready = format!("{}/readyz", self.url());
+        wait::until("the service to get ready", PATIENCE, async || {
+            let ended = self.process.try_wait().expect("the state of a child process");
+            assert!(ended.is_none(), "the service ended: {}", self.process_log());
+            let response = self.client.get(&ready).send().await.ok()?;
+            response.status().is_success().then_some(())
+        })
+        .await;
+    }
+
+    fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    /// What the process has said so far.
+    fn process_log(&self) -> String {
+        fs::read_to_string(log_file(&self.directory)).unwrap_or_default()
+    }
+
+    /// One request of the API, `path` from `/api/v1` on; the status and the answer.
+    pub async fn request(&self, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
+        let mut request = self
+            .client
+            .request(method, format!("{}/api/v1{path}", self.url()))
+            .bearer_auth(&self.token);
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let response = request.send().await.expect("an answer of the API");
+        let status = response.status().as_u16();
+        let text = response.text().await.expect("a whole answer of the API");
+        (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
+    /// Creates or replaces a repository, `namespace/name`, and returns its webhook.
+    pub async fn put_repository(&self, name: &str, mut document: Value) -> Webhook {
+        let secret = "a long secret of this webhook";
+        document["source"]["webhook_secret"] = json!(secret);
+        let (status, answer) = self
+            .request(Method::PUT, &format!("/repositories/{name}"), Some(document))
+            .await;
+        assert!(matches!(status, 200 | 201), "{status} {answer:#}");
+        Webhook {
+            url: answer["webhook"]["url"]
+                .as_str()
+                .expect("a webhook's address")
+                .to_owned(),
+            secret: secret.to_owned(),
+        }
+    }
+
+    /// Triggers a repository and returns the ids of the builds.
+    pub async fn trigger(&self, name: &str, body: Value) -> Vec<String> {
+        let path = format!("/repositories/{name}/trigger");
+        let (status, answer) = self.request(Method::POST, &path, Some(body)).await;
+        assert_eq!(status, 202, "{answer:#}");
+        ids(&answer["builds"])
+    }
+
+    pub async fn build(&self, id: &str) -> Value {
+        let (status, build) = self.request(Method::GET, &format!("/builds/{id}"), None).await;
+        assert_eq!(status, 200, "{build:#}");
+        build
+    }
+
+    /// Waits until a build is as wanted, and returns it. `what` is the condition in words.
+    pub async fn wait_for(&self, id: &str, what: &str, deadline: Duration, wanted: impl Fn(&Value) -> bool) -> Value {
+        let mut last = Value::Null;
+        let found = wait::until_some(deadline, async || {
+            last = self.build(id).await;
+            wanted(&last).then_some(())
+        })
+        .await;
+        assert!(found.is_some(), "waited {deadline:?} in vain for {what}: {last:#}");
+        last
+    }
+
+    /// Waits for the end of a build that has to succeed, and returns it; otherwise shows its log.
+    pub async fn wait_for_success(&self, id: &str, deadline: Duration) -> Value {
+        let build = self
+            .wait_for(id, "the build's end", deadline, |build| !build["finished_at"].is_null())
+            .await;
+        if build["status"] != "succeeded" {
+            panic!("{build:#}\n{}", self.log(id).await);
+        }
+        build
+    }
+
+    /// The whole log of a build.
+    pub async fn log(&self, id: &str) -> String {
+        match self.request(Method::GET, &format!("/builds/{id}/log"), None).await {
+            (200, Value::String(text)) => text,
+            (200, other) => other.to_string(),
+            (status, answer) => panic!("{status} {answer:#}"),
+        }
+    }
+}
+
+/// The ids in a list of builds, which are strings or documents with an `id`.
+pub fn ids(builds: &Value) -> Vec<String> {
+    let list = builds.as_array().expect("a list of builds");
+    list.iter()
+        .map(|build| {
+            build
+                .as_str()
+                .or(build["id"].as_str())
+                .expect("a build's id")
+                .to_owned()
+        })
+        .collect()
+}
+
+fn log_file(directory: &TempDir) -> PathBuf {
+    directory.path().join("hullworks.log")
+}
+
+fn spawn(directory: &TempDir, options: &Options, port: u16) -> Child {
+    let log = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(log_file(directory))
+        .expect("a log file");
+    let mut command = Command::new(BINARY);
+    command
+        .args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--data-dir"])
+        .arg(directory.path().join("data"))
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("a second handle"))
+        .stderr(log);
+    if let Some(url) = &options.database_url {
+        command.env("HULLWORKS_DATABASE_URL", url);
+    }
+    command.spawn().expect("the service's binary can be started")
+}
+
+impl Drop for Server {
+    /// A panic inside the service fails the test, whatever its answers were; a failed test shows the service's log.
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let log = self.process_log();
+        if std::thread::panicking() {
+            let _ = writeln!(std::io::stderr(), "the service's log:\n{log}");
+        } else {
+            assert!(!log.contains("panicked at"), "the service panicked:\n{log}");
+        }
+    }
+}
