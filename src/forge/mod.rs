@@ -15,3 +15,6 @@ mod signature;
 mod strict_json;
 
 pub use delivery::{Rejection, Verification, VerifiedDelivery, verify};
+
+#[cfg(test)]
+mod tests;
