@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use chrono::{DateTime, SecondsFormat};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -79,8 +80,6 @@ pub(super) struct Attempt<'a> {
 pub(super) async fn run(parts: Parts, leased: Leased, stop: Stop, stop_all: CancellationToken) {
     let Leased { lease, build } = leased;
     let span = tracing::info_span!("build", id = %build.id, repository = %build.repository, number = build.number);
-    let _entered = span.enter();
-    drop(_entered);
     tracing::info!(parent: &span, attempt = lease.attempt(), "started");
     let done = CancellationToken::new();
     let keeper = tokio::spawn(lease_keeper::keep(
@@ -207,16 +206,19 @@ async fn build_image(attempt: &Attempt<'_>, checkout: &Checkout) -> Result<Built
 }
 
 /// The OCI annotations that say where an image came from, by the OCI image specification's pre-defined keys.
+///
+/// `created` is the commit's time, as reproducible builds have it (`SOURCE_DATE_EPOCH`): the same commit on the same base
+/// gives the same image, so that a rebuild which changes nothing moves no tag.
 fn labels(build: &Build, repository: &Repository, checkout: &Checkout) -> BTreeMap<String, String> {
-    let created = build
-        .started_at
-        .unwrap_or(build.queued_at)
-        .to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    let created = DateTime::from_timestamp(checkout.committed_at(), 0).unwrap_or(build.queued_at);
     let version = build.plan.tags.first().cloned().unwrap_or_default();
     [
         ("org.opencontainers.image.revision", checkout.commit().to_owned()),
         ("org.opencontainers.image.source", repository.source.url.clone()),
-        ("org.opencontainers.image.created", created),
+        (
+            "org.opencontainers.image.created",
+            created.to_rfc3339_opts(SecondsFormat::Secs, true),
+        ),
         ("org.opencontainers.image.version", version),
     ]
     .into_iter()
