@@ -80,7 +80,7 @@ impl Backlog {
 
     /// Takes bytes of the build as they came.
     pub fn write(&mut self, bytes: &[u8]) {
-        if self.closed {
+        if self.closed || self.full {
             return;
         }
         let mut plain = Vec::new();
