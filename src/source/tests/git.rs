@@ -60,9 +60,32 @@ impl WorkTree {
     /// Commits a tree made by hand, out of lines like those of `git ls-tree`.
     pub(super) fn commit_tree(&self, lines: &str) -> String {
         let tree = self.pipe(&["mktree", "--missing"], lines.as_bytes());
-        let sha = self.git(&["commit-tree", "-m", "by hand", &tree]);
+        let sha = self.commit_of(&tree);
         self.git(&["update-ref", "refs/heads/main", &sha]);
         sha
+    }
+
+    /// Commits a tree that git itself would not make, out of modes, names and shas.
+    pub(super) fn commit_raw_tree(&self, entries: &[(&str, &[u8], &str)]) -> String {
+        let sha = self.commit_of(&self.raw_tree(entries));
+        self.git(&["update-ref", "refs/heads/main", &sha]);
+        sha
+    }
+
+    pub(super) fn raw_tree(&self, entries: &[(&str, &[u8], &str)]) -> String {
+        let mut raw = Vec::new();
+        for (mode, name, sha) in entries {
+            raw.extend_from_slice(mode.as_bytes());
+            raw.push(b' ');
+            raw.extend_from_slice(name);
+            raw.push(0);
+            raw.extend_from_slice(&hex::decode(sha).unwrap());
+        }
+        self.pipe(&["hash-object", "-t", "tree", "-w", "--literally", "--stdin"], &raw)
+    }
+
+    fn commit_of(&self, tree: &str) -> String {
+        self.git(&["commit-tree", "-m", "by hand", tree])
     }
 
     pub(super) fn blob(&self, content: &[u8]) -> String {

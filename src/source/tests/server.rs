@@ -33,8 +33,8 @@ pub(super) enum Mood {
     Answers(u16),
     /// Sends everybody to the same path at another place.
     Redirects(String),
-    /// Redirects a path without `.git` to the one with it.
-    AddsSuffix,
+    /// Redirects every path but the repository's own to it.
+    KnowsNewName,
     /// Gives out tips alone, as some servers do whatever they advertise.
     RefusesHistory,
     /// Answers with a page.
@@ -114,7 +114,10 @@ impl GitServer {
 
     /// Waits until a request has met with silence.
     pub(super) async fn stalling(&self) {
-        self.shared.stalling.notified().await;
+        let stalling = self.shared.stalling.notified();
+        tokio::time::timeout(super::LONG, stalling)
+            .await
+            .expect("a request was to stall");
     }
 }
 
@@ -143,7 +146,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     match &mood {
         Mood::Answers(status) => return StatusCode::from_u16(*status).unwrap().into_response(),
         Mood::Redirects(origin) => return moved(format!("{origin}{path}?{query}")),
-        Mood::AddsSuffix if !path.contains(".git") => return moved(format!("/.git{path}?{query}")),
+        Mood::KnowsNewName if !path.starts_with("/.git/") => return moved(format!("/.git/info/refs?{query}")),
         Mood::Html => return ([("Content-Type", "text/html")], "<html>sign in</html>").into_response(),
         Mood::Stalls if is_pack => {
             shared.stalling.notify_one();
