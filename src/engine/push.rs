@@ -145,7 +145,7 @@ fn told_digest(record: &Record) -> Option<String> {
 }
 
 /// Bounds the wait for the next word of the engine.
-async fn heard<T>(work: impl Future<Output = Result<T, EngineError>>) -> Result<T, EngineError> {
+pub(super) async fn heard<T>(work: impl Future<Output = Result<T, EngineError>>) -> Result<T, EngineError> {
     timeout(MAX_SILENCE, work).await.unwrap_or_else(|_| {
         Err(EngineError::Registry(format!(
             "the push stood still for {} s",

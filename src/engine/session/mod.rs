@@ -42,6 +42,14 @@ const METHODS: [&str; 4] = [
     "/moby.buildkit.secrets.v1.Secrets/GetSecret",
 ];
 
+/// How many unread bytes the engine may send in one call, and in all.
+///
+/// It asks for each file of a context in a frame of a few bytes. The HTTP/2 library takes many small unread frames for an
+/// attack and hangs up; what it bears grows with the connection's window, and what the engine can send before we read
+/// with the stream's. With these two the bound cannot be reached.
+const STREAM_WINDOW: u32 = 32 << 10;
+const CONNECTION_WINDOW: u32 = 16 << 20;
+
 /// An open session. Dropping it closes the connection and with it everything that the engine still asks for.
 pub(super) struct Session {
     id: String,
@@ -94,6 +102,8 @@ impl Session {
             // The connection ends when either side closes it; there is nobody to tell of its errors but the engine.
             let _ = http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())
+                .initial_stream_window_size(STREAM_WINDOW)
+                .initial_connection_window_size(CONNECTION_WINDOW)
                 .serve_connection(connection, TowerToHyperService::new(routes))
                 .await;
         });
