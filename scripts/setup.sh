@@ -27,7 +27,6 @@ PACKAGES='
     docker-registry  docker-registry
     busybox          busybox-static
     htpasswd         apache2-utils
-    setfacl          acl
     shellcheck       shellcheck
 '
 
@@ -45,6 +44,8 @@ missing_packages() {
     if have docker && ! have dockerd && ! engine_answers; then
         echo docker.io
     fi
+    # Only for an ordinary user's access to the engine.
+    [ "$(id -u)" = 0 ] || have setfacl || echo acl
     # Only a static busybox can be an image by itself; `ldd` refuses to look at one.
     if have busybox && ldd "$(command -v busybox)" >/dev/null 2>&1; then
         echo busybox-static
