@@ -133,10 +133,10 @@ engine_answers_root() {
 
 # Starts dockerd with the given options; returns 1 when it ends or does not answer in time.
 try_engine() {
-    local log=$ENGINE_STATE/dockerd.log pid_file=$ENGINE_STATE/dockerd.pid
+    local log=$ENGINE_STATE/dockerd.log pid_file=$ENGINE_STATE/dockerd.pid pid
     # shellcheck disable=SC2016 # The inner shell expands it.
-    as_root sh -c 'log=$1 pid_file=$2; shift 2; setsid dockerd "$@" >"$log" 2>&1 </dev/null & echo $! >"$pid_file"' \
-        sh "$log" "$pid_file" "$@"
+    pid=$(as_root sh -c 'log=$1; shift; setsid dockerd "$@" >"$log" 2>&1 </dev/null & echo $!' sh "$log" "$@")
+    write_pid "$pid_file" "$pid"
     local deadline=$((SECONDS + ENGINE_SECONDS))
     until as_root docker version --format '{{.Server.Version}}' >/dev/null 2>&1; do
         if ! pid_in "$pid_file" >/dev/null || [ "$SECONDS" -ge "$deadline" ]; then
