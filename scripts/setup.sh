@@ -15,7 +15,7 @@ NEXTEST_VERSION=0.9.143
 # Seconds that an engine gets to come up; a first start on a slow disk takes about ten.
 ENGINE_SECONDS=60
 # Beside the sources, but not in target/, so that `cargo clean` does not lose a running engine.
-ENGINE_STATE=${HULLWORKS_ENGINE_STATE:-$ROOT/demo/engine}
+ENGINE_STATE=${ENGINE_STATE:-$ROOT/demo/engine}
 
 # Command, and the package that brings it.
 PACKAGES='
