@@ -22,6 +22,7 @@ PACKAGES='
     git              git
     curl             curl
     jq               jq
+    openssl          openssl
     cc               gcc
     docker           docker.io
     docker-registry  docker-registry

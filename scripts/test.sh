@@ -33,7 +33,8 @@ export TEST_DATABASE_URL
 note "$(cargo --version), Docker Engine $(docker version --format '{{.Server.Version}}')"
 
 check "Format" cargo fmt --all --check
-check "Scripts" shellcheck --external-sources --source-path=SCRIPTDIR scripts/*.sh .ci/run
+check "Scripts" shellcheck --external-sources --source-path=SCRIPTDIR scripts/*.sh .ci/run \
+    examples/post-receive examples/hello/hello.sh
 check "Lints" cargo clippy --locked --all-targets -- -D warnings
 check "Documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 check "Tests: build" cargo nextest run --locked --no-run
