@@ -3,7 +3,7 @@
 
 DEMO=$ROOT/demo
 export DEMO
-export HULLWORKS_ENGINE_STATE=$DEMO/engine
+export ENGINE_STATE=$DEMO/engine
 
 # Removes what the demo put into the engine: its images, and the containers made from them.
 remove_demo_images() {

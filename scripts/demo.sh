@@ -278,7 +278,7 @@ ${BOLD}Open${PLAIN}  $HULLWORKS_URL  (user demo, password $(cat "$DEMO/password"
 
 ${BOLD}Try${PLAIN}   export HULLWORKS_URL=$HULLWORKS_URL HULLWORKS_TOKEN=\$(cat demo/token) PATH=$(dirname "$BINARY"):\$PATH
       make demo                                  another commit, another image
-      cd demo/hello && git tag v1.0 && git push origin v1.0      the image demo/hello:1.0
+      git -C demo/hello tag v1.0 && git -C demo/hello push origin v1.0      the image demo/hello:1.0
       hullworks trigger $REPOSITORY --follow      build without a push
       hullworks builds                           every build
       hullworks logs $BUILD

@@ -95,13 +95,24 @@ random_hex() {
     od -An -v -tx1 -N "$1" /dev/urandom | tr -d ' \n'
 }
 
+# start_of PID: when that process was started, in ticks since the machine was; with it a number that the system has
+# given to another process since is not mistaken for ours.
+start_of() {
+    sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d ' ' -f 20
+}
+
+# write_pid FILE PID: notes a process that was just started.
+write_pid() {
+    echo "$2 $(start_of "$2")" >"$1"
+}
+
 # pid_in FILE: prints the process id in a pid file if that process is alive; otherwise returns 1.
 pid_in() {
-    local pid
-    [ -s "$1" ] || return 1
-    pid=$(cat "$1")
-    # `kill -0` needs rights over a process of root, a look into /proc does not.
-    [ -d "/proc/$pid" ] || return 1
+    local pid start
+    read -r pid start 2>/dev/null <"$1" || return 1
+    if gone "$pid" || [ "$(start_of "$pid")" != "$start" ]; then
+        return 1
+    fi
     echo "$pid"
 }
 
@@ -111,13 +122,13 @@ in_background() {
     local pid_file=$1 log=$2
     shift 2
     setsid "$@" >"$log" 2>&1 </dev/null &
-    echo $! >"$pid_file"
+    write_pid "$pid_file" $!
 }
 
 # end_process PID_FILE [SECONDS]: SIGTERM, and SIGKILL when the process is still there after that time (default 30).
 end_process() {
     local pid
-    if pid=$(pid_in "$1"); then
+    if pid=$(pid_in "$1" 2>/dev/null); then
         signal TERM "$pid"
         if ! wait_until "${2:-30}" gone "$pid"; then
             signal KILL "$pid"

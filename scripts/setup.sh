@@ -15,19 +15,19 @@ NEXTEST_VERSION=0.9.143
 # Seconds that an engine gets to come up; a first start on a slow disk takes about ten.
 ENGINE_SECONDS=60
 # Beside the sources, but not in target/, so that `cargo clean` does not lose a running engine.
-ENGINE_STATE=${HULLWORKS_ENGINE_STATE:-$ROOT/demo/engine}
+ENGINE_STATE=${ENGINE_STATE:-$ROOT/demo/engine}
 
 # Command, and the package that brings it.
 PACKAGES='
     git              git
     curl             curl
     jq               jq
+    openssl          openssl
     cc               gcc
     docker           docker.io
     docker-registry  docker-registry
     busybox          busybox-static
     htpasswd         apache2-utils
-    setfacl          acl
     shellcheck       shellcheck
 '
 
@@ -45,6 +45,8 @@ missing_packages() {
     if have docker && ! have dockerd && ! engine_answers; then
         echo docker.io
     fi
+    # Only for an ordinary user's access to the engine.
+    [ "$(id -u)" = 0 ] || have setfacl || echo acl
     # Only a static busybox can be an image by itself; `ldd` refuses to look at one.
     if have busybox && ldd "$(command -v busybox)" >/dev/null 2>&1; then
         echo busybox-static
@@ -132,10 +134,10 @@ engine_answers_root() {
 
 # Starts dockerd with the given options; returns 1 when it ends or does not answer in time.
 try_engine() {
-    local log=$ENGINE_STATE/dockerd.log pid_file=$ENGINE_STATE/dockerd.pid
+    local log=$ENGINE_STATE/dockerd.log pid_file=$ENGINE_STATE/dockerd.pid pid
     # shellcheck disable=SC2016 # The inner shell expands it.
-    as_root sh -c 'log=$1 pid_file=$2; shift 2; setsid dockerd "$@" >"$log" 2>&1 </dev/null & echo $! >"$pid_file"' \
-        sh "$log" "$pid_file" "$@"
+    pid=$(as_root sh -c 'log=$1; shift; setsid dockerd "$@" >"$log" 2>&1 </dev/null & echo $!' sh "$log" "$@")
+    write_pid "$pid_file" "$pid"
     local deadline=$((SECONDS + ENGINE_SECONDS))
     until as_root docker version --format '{{.Server.Version}}' >/dev/null 2>&1; do
         if ! pid_in "$pid_file" >/dev/null || [ "$SECONDS" -ge "$deadline" ]; then

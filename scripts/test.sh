@@ -9,7 +9,7 @@ cd "$ROOT"
 
 # In /tmp, where PostgreSQL's own user may go even if the sources are in root's home.
 POSTGRES_DIR=$(mktemp -d "${TMPDIR:-/tmp}/hullworks-postgres.XXXXXX")
-export HULLWORKS_ENGINE_STATE=$ROOT/target/test-engine
+export ENGINE_STATE=$ROOT/target/test-engine
 
 clean_up() {
     scripts/postgres.sh stop "$POSTGRES_DIR" || true
@@ -33,9 +33,10 @@ export TEST_DATABASE_URL
 note "$(cargo --version), Docker Engine $(docker version --format '{{.Server.Version}}')"
 
 check "Format" cargo fmt --all --check
-check "Scripts" shellcheck --external-sources --source-path=SCRIPTDIR scripts/*.sh .ci/run
+check "Scripts" shellcheck --external-sources --source-path=SCRIPTDIR scripts/*.sh .ci/run \
+    examples/post-receive examples/hello/hello.sh
 check "Lints" cargo clippy --locked --all-targets -- -D warnings
-check "Documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+check "Documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 check "Tests: build" cargo nextest run --locked --no-run
 step "Tests"
 cargo nextest run --locked "$@"

@@ -28,16 +28,18 @@ impl Engine {
     /// Images with different content have different digests.
     pub async fn import_busybox(&self, image: &str, content: &str) {
         let archive = busybox_root(content).await;
-        let arguments = [
-            "import",
+        let label = format!("LABEL {}", label_of(host_of(image)));
+        let changes = [
             "--change",
             "CMD [\"sh\"]",
             "--change",
             "ENV PATH=/bin",
-            "-",
-            image,
+            "--change",
+            &label,
         ];
-        command::output_of(Command::new("docker").args(arguments), &archive).await;
+        let mut import = Command::new("docker");
+        import.arg("import").args(changes).args(["-", image]);
+        command::output_of(&mut import, &archive).await;
     }
 
     pub async fn push(&self, image: &str) {
@@ -86,27 +88,44 @@ impl Engine {
         command::run("docker", &["image", "rm", "--force", image]).await;
     }
 
-    /// Removes, when it is dropped, every image in the engine whose name begins with this registry's host.
+    /// Removes, when it is dropped, every image in the engine that is named after this registry or made from a base that
+    /// was imported for it.
     pub fn clean_up(&self, registry: &str) -> CleanUp {
         CleanUp {
-            reference: format!("{registry}/*/*"),
+            filters: [
+                format!("reference={registry}/*/*"),
+                format!("label={}", label_of(registry)),
+            ],
         }
     }
 }
 
+/// The registry's host in the whole name of an image.
+fn host_of(image: &str) -> &str {
+    image.split('/').next().expect("a whole name begins with a host")
+}
+
+/// Marks what is made for a registry: an image that lost its name can still be found by it, and by nobody else's clean-up.
+fn label_of(registry: &str) -> String {
+    format!("hullworks.test.registry={registry}")
+}
+
 /// See [`Engine::clean_up`].
 pub struct CleanUp {
-    reference: String,
+    filters: [String; 2],
 }
 
 impl Drop for CleanUp {
     fn drop(&mut self) {
-        let script = "docker image ls --quiet --filter \"reference=$1\" | sort -u | xargs --no-run-if-empty docker image rm --force";
-        let _ = std::process::Command::new("sh")
-            .args(["-c", script, "sh", &self.reference])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
+        for filter in &self.filters {
+            let script =
+                "docker image ls --quiet --filter \"$1\" | sort -u | xargs --no-run-if-empty docker image rm --force";
+            let _ = std::process::Command::new("sh")
+                .args(["-c", script, "sh", filter])
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status();
+        }
     }
 }
 
