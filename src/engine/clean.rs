@@ -32,6 +32,11 @@ pub(super) fn temporary_name(build_id: &str) -> String {
     format!("{TEMPORARY_REPOSITORY}:{build_id}")
 }
 
+/// The build whose temporary name this is.
+fn build_of_name(name: &str) -> Option<&str> {
+    name.strip_prefix(TEMPORARY_REPOSITORY)?.strip_prefix(':')
+}
+
 impl Engine {
     /// Takes the temporary name off an image. One that bears no other name goes away; its cached layers stay.
     pub async fn forget(&self, image: &BuiltImage) -> Result<(), EngineError> {
@@ -43,12 +48,24 @@ impl Engine {
         self.remove_name(&name.to_string()).await.map(drop)
     }
 
-    /// Removes what builds that are no longer alive have left: stopped containers with [`BUILD_LABEL`] and temporary
-    /// names. `is_alive` is asked with a build's id.
-    pub async fn sweep(&self, is_alive: impl Fn(&str) -> bool) -> Result<Swept, EngineError> {
+    /// Ids of builds of which there are stopped containers with [`BUILD_LABEL`] or temporary names: of this installation
+    /// or another's that uses the same engine, alive or not.
+    pub async fn builds_with_traces(&self) -> Result<HashSet<String>, EngineError> {
+        let containers = self.stopped_containers().await?;
+        let by_label = containers
+            .into_iter()
+            .filter_map(|mut container| container.labels.remove(BUILD_LABEL));
+        let names = self.temporary_names().await?;
+        let by_name = names.iter().filter_map(|name| Some(build_of_name(name)?.to_owned()));
+        Ok(by_label.chain(by_name).collect())
+    }
+
+    /// Removes what builds have left: stopped containers with [`BUILD_LABEL`] and temporary names. `is_over` is asked with
+    /// a build's id.
+    pub async fn sweep(&self, is_over: impl Fn(&str) -> bool) -> Result<Swept, EngineError> {
         let mut swept = Swept::default();
         for container in self.stopped_containers().await? {
-            if container.labels.get(BUILD_LABEL).is_some_and(|build| !is_alive(build)) {
+            if container.labels.get(BUILD_LABEL).is_some_and(|build| is_over(build)) {
                 // Without force: one that was started meanwhile stays.
                 let path = format!("/containers/{}?v=1", container.id);
                 let answer = self.address.call(request(Method::DELETE, &path)?).await?;
@@ -62,10 +79,7 @@ impl Engine {
             }
         }
         for name in self.temporary_names().await? {
-            let build = name
-                .strip_prefix(TEMPORARY_REPOSITORY)
-                .and_then(|rest| rest.strip_prefix(':'));
-            if build.is_some_and(|build| !is_alive(build)) && self.remove_name(&name).await? {
+            if build_of_name(&name).is_some_and(&is_over) && self.remove_name(&name).await? {
                 swept.names += 1;
             }
         }

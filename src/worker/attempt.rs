@@ -151,8 +151,12 @@ async fn work(attempt: &Attempt<'_>) -> Result<Ending, Fault> {
     let image = build_image(attempt, &checkout).await?;
     progress.line(&format!("built {}", image.id()));
     parts.store.set_phase(lease, Phase::Push).await?;
-    let digest = publish::publish(attempt, &image).await?;
-    Ok(Ending::Succeeded { digest })
+    let published = publish::publish(attempt, &image).await;
+    // Without its temporary name an image that got no other goes away; if this fails, a sweep does it later.
+    if let Err(error) = parts.engine.forget(&image).await {
+        tracing::debug!(%error, build = %attempt.build.id, "failed to forget the temporary name of an image");
+    }
+    Ok(Ending::Succeeded { digest: published? })
 }
 
 async fn build_image(attempt: &Attempt<'_>, checkout: &Checkout) -> Result<BuiltImage, Fault> {

@@ -8,6 +8,7 @@ mod lease_keeper;
 mod progress;
 mod publish;
 mod stop;
+mod sweep;
 
 use std::{sync::Arc, time::Duration};
 
@@ -112,6 +113,7 @@ impl Worker {
             self.health.clone(),
             shutdown.clone(),
         ));
+        side_tasks.spawn(sweep::run(self.parts.clone(), shutdown.clone()));
         side_tasks.spawn(reap_expired(self.parts.clone(), shutdown.clone()));
         side_tasks.spawn(tell_alive(
             self.parts.clone(),
@@ -127,7 +129,7 @@ impl Worker {
     }
 
     /// Builds that an earlier process on this data directory left running are taken back at once: it is dead, since
-    /// this one holds the directory's lock. What it left in the engine is removed.
+    /// this one holds the directory's lock.
     async fn take_back_own_builds(&self) {
         match self
             .parts

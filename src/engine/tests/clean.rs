@@ -60,7 +60,7 @@ async fn only_what_dead_builds_left_is_swept() {
     let _live_image = build(&engine, &image(&alive), context()).await;
 
     // Other tests' builds are alive as far as this sweep knows.
-    let swept = engine.sweep(|build| build != dead).await.unwrap();
+    let swept = engine.sweep(|build| build == dead).await.unwrap();
     assert_eq!((swept.containers, swept.names), (1, 1));
     let mut rest = containers_of(&engine, &base.0).await;
     rest.sort();
