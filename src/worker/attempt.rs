@@ -176,7 +176,7 @@ async fn build_image(attempt: &Attempt<'_>, checkout: &Checkout) -> Result<Built
     let mut spec = BuildSpec {
         build_id: build.id.to_string(),
         tags: vec![],
-        build_args: plan.build_args.clone(),
+        build_args: build_args(build, checkout),
         labels: labels(build, repository, checkout),
         target: Some(plan.target.clone()).filter(|target| !target.is_empty()),
         platform: plan.platforms.first().cloned(),
@@ -207,6 +207,22 @@ async fn build_image(attempt: &Attempt<'_>, checkout: &Checkout) -> Result<Built
         }
         built => built.map_err(engine_fault),
     }
+}
+
+/// What Docker Hub's hooks know by these names, for the `ARG`s that ask for it, and the rule's own values, which win.
+fn build_args(build: &Build, checkout: &Checkout) -> BTreeMap<String, String> {
+    let plan = &build.plan;
+    let mut args: BTreeMap<String, String> = [
+        ("SOURCE_BRANCH", build.source_name.clone()),
+        ("SOURCE_COMMIT", checkout.commit().to_owned()),
+        ("DOCKER_REPO", plan.image.clone()),
+        ("DOCKER_TAG", plan.tags.join(",")),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect();
+    args.extend(plan.build_args.clone());
+    args
 }
 
 /// The OCI annotations that say where an image came from, by the OCI image specification's pre-defined keys.
