@@ -285,7 +285,7 @@ mod github {
             '{',
             &format!(
                 "{{\"wide\":[{}],",
-                vec![format!("{{{}}}", wide.join(",")); 10].join(",")
+                vec![format!("{{{}}}", wide.join(",")); 4].join(",")
             ),
             1,
         );
