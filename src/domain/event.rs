@@ -60,6 +60,15 @@ pub enum ChangeKind {
     Deleted,
 }
 
+/// Longest commit message that is kept, in bytes.
+const LONGEST_MESSAGE: usize = 8 << 10;
+
+/// A commit's message as it is kept: cut to a bound, and without the one character that PostgreSQL's texts cannot hold.
+pub fn kept_message(message: &str) -> String {
+    let end = message.floor_char_boundary(LONGEST_MESSAGE);
+    message[..end].replace('\0', "\u{fffd}")
+}
+
 /// Whether a commit's message asks for no build.
 pub fn asks_to_skip(message: &str) -> Option<&'static str> {
     let message = message.to_lowercase();
@@ -91,6 +100,13 @@ mod tests {
         for message in ["", "skip ci", "[skip  ci]", "[skip-ci]"] {
             assert!(asks_to_skip(message).is_none(), "{message}");
         }
+    }
+
+    #[test]
+    fn messages_are_kept_within_bounds_and_without_nul() {
+        assert_eq!(kept_message("a\0b"), "a\u{fffd}b");
+        let kept = kept_message(&"ä".repeat(LONGEST_MESSAGE));
+        assert!(kept.len() <= LONGEST_MESSAGE && kept.chars().all(|c| c == 'ä'));
     }
 
     #[test]

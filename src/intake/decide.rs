@@ -4,7 +4,7 @@ use super::{Decided, Trigger};
 use crate::domain::{
     build::{Cause, Plan},
     delivery::Outcome,
-    event::{ChangeKind, PushEvent, asks_to_skip},
+    event::{ChangeKind, PushEvent, asks_to_skip, kept_message},
     ids::{BuildId, RuleId},
     repository::Repository,
     rule::{Match, Rule, SourceType},
@@ -94,7 +94,7 @@ pub(super) fn builds_of_push(
                     source_type: change.source_type,
                     source_name: change.name.clone(),
                     commit: Some(commit.clone()),
-                    commit_message: message.clone(),
+                    commit_message: message.as_deref().map(kept_message),
                     cause: Cause::Push {
                         delivery: delivery.to_owned(),
                     },

@@ -17,6 +17,7 @@ use crate::{
         base,
         build::{Ending, ErrorKind, Failure, Phase},
         context::BuildContext,
+        event::kept_message,
         progress::Progress,
         repository::Repository,
     },
@@ -145,7 +146,7 @@ async fn work(attempt: &Attempt<'_>) -> Result<Ending, Fault> {
     let checkout = fetch::fetch(attempt).await?;
     parts
         .store
-        .set_commit(lease, checkout.commit(), checkout.message())
+        .set_commit(lease, checkout.commit(), &kept_message(checkout.message()))
         .await?;
     parts.store.set_phase(lease, Phase::Build).await?;
     let image = build_image(attempt, &checkout).await?;
