@@ -4,8 +4,8 @@ use git2::Oid;
 
 use super::SourceError;
 
-/// No ref name is so long, nor any list of capabilities; what follows a line this long is not read.
-const MAX_ADVERTISED_BYTES: usize = 64 << 20;
+/// The whole list, which is held in memory; a million refs with names of usual length fit.
+const MAX_ADVERTISED_BYTES: usize = 96 << 20;
 
 /// The server's refs, as it advertised them.
 #[derive(Debug, Default)]
@@ -35,12 +35,11 @@ impl Advertisement {
             ));
         }
         self.raw.extend_from_slice(piece);
-        while let Some((line, length)) = pkt_line(&self.raw[self.parsed..])? {
-            let line = line.map(<[u8]>::to_vec);
-            self.parsed += length;
-            match line {
+        while let Some(line) = pkt_line(&self.raw[self.parsed..])? {
+            self.parsed += line.length;
+            match line.content.map(<[u8]>::to_vec) {
                 None => self.flushes += 1,
-                Some(line) => self.line(&line)?,
+                Some(content) => self.line(&content)?,
             }
             if self.refs.len() > max_refs {
                 return Err(SourceError::TooLarge(format!(
@@ -151,8 +150,16 @@ impl Advertisement {
     }
 }
 
-/// The first pkt-line, if it is complete: its content (`None` for a flush) and the length of the whole.
-pub(super) fn pkt_line(bytes: &[u8]) -> Result<Option<(Option<&[u8]>, usize)>, SourceError> {
+/// One line of git's wire format.
+pub(super) struct PktLine<'a> {
+    /// `None` for a flush, which ends a list.
+    pub content: Option<&'a [u8]>,
+    /// Of the whole line, its length prefix included.
+    pub length: usize,
+}
+
+/// The first line, if all of it is there.
+pub(super) fn pkt_line(bytes: &[u8]) -> Result<Option<PktLine<'_>>, SourceError> {
     let Some(prefix) = bytes.get(..4) else { return Ok(None) };
     let length = std::str::from_utf8(prefix)
         .ok()
@@ -160,9 +167,15 @@ pub(super) fn pkt_line(bytes: &[u8]) -> Result<Option<(Option<&[u8]>, usize)>, S
         .and_then(|hex| usize::from_str_radix(hex, 16).ok())
         .ok_or_else(not_git)?;
     match length {
-        0 => Ok(Some((None, 4))),
+        0 => Ok(Some(PktLine {
+            content: None,
+            length: 4,
+        })),
         1..4 => Err(not_git()),
-        _ => Ok(bytes.get(4..length).map(|line| (Some(line), length))),
+        _ => Ok(bytes.get(4..length).map(|line| PktLine {
+            content: Some(line),
+            length,
+        })),
     }
 }
 

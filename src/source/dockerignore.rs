@@ -278,9 +278,14 @@ pub(super) fn has_wildcard(name: &str) -> bool {
     false
 }
 
-/// Whether one name matches a pattern without slashes; a malformed pattern matches nothing.
-pub(super) fn matches_name(pattern: &str, name: &[u8]) -> bool {
-    Pattern::parse(pattern).is_ok_and(|pattern| pattern.is_match(name, &as_text(name)))
+/// Tells which names match a pattern without slashes; a malformed pattern matches nothing.
+pub(super) fn name_matcher(pattern: &str) -> impl Fn(&[u8]) -> bool {
+    let pattern = Pattern::parse(pattern).ok();
+    move |name| {
+        pattern
+            .as_ref()
+            .is_some_and(|pattern| pattern.is_match(name, &as_text(name)))
+    }
 }
 
 /// A pattern for exactly this name. For bytes that are no UTF-8 it has `?`.

@@ -3,16 +3,20 @@
 //! A builder that copies `current/app` needs the link `current` and what it points to. Links cannot leave the
 //! context: an absolute target is taken from its root, and `..` stops there.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::rc::Rc;
 
 use git2::{Odb, Oid, Repository};
 
 use super::checkout::MAX_LINK_BYTES;
-use super::dockerignore::{clean, escape, has_wildcard, matches_name};
-use super::objects::{MODE_DIRECTORY, MODE_SYMLINK, ObjectError, TreeItem, at_path, join, read_tree};
+use super::dockerignore::{clean, escape, has_wildcard, name_matcher};
+use super::objects::{MODE_DIRECTORY, MODE_SYMLINK, ObjectError, TreeItem, read_tree};
 
 /// Links that lead to links that lead to links: a maze is not worth more.
 const MAX_STEPS: usize = 10_000;
+
+/// Files that are looked at on the way.
+const MAX_LOOKED_AT: usize = 5_000_000;
 
 /// One name of a path that is being followed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -21,6 +25,15 @@ enum Name {
     Pattern(String),
     /// Out of a link's target: nothing in it is a wildcard.
     Literal(Vec<u8>),
+}
+
+impl Name {
+    fn literally(&self) -> &[u8] {
+        match self {
+            Self::Pattern(text) => text.as_bytes(),
+            Self::Literal(bytes) => bytes,
+        }
+    }
 }
 
 /// The include patterns that select `paths` and all that they lead to; `None` if that is everything.
@@ -34,6 +47,8 @@ pub(super) fn follow(
         repository,
         odb,
         root,
+        trees: HashMap::new(),
+        looked_at: 0,
         found: BTreeSet::new(),
         seen: HashSet::new(),
     };
@@ -66,6 +81,9 @@ struct Resolver<'a> {
     repository: &'a Repository,
     odb: &'a Odb<'a>,
     root: Oid,
+    /// Each is read once, however many paths lead through it.
+    trees: HashMap<Oid, Rc<Vec<TreeItem>>>,
+    looked_at: usize,
     found: BTreeSet<String>,
     seen: HashSet<Vec<Name>>,
 }
@@ -90,37 +108,51 @@ impl Resolver<'_> {
     }
 
     /// Where the links that a path names lead: several if its last name holds wildcards, none if it is no link.
-    fn links(&self, path: &[Name]) -> Result<Vec<Vec<Name>>, ObjectError> {
+    fn links(&mut self, path: &[Name]) -> Result<Vec<Vec<Name>>, ObjectError> {
         let Some((last, parents)) = path.split_last() else {
             return Ok(Vec::new());
         };
-        let mut directory = Vec::new();
+        let mut items = self.tree(self.root)?;
         for name in parents {
             // A wildcard above the last name is left to the patterns, as fsutil leaves it.
-            let literal = match name {
-                Name::Pattern(text) => text.as_bytes(),
-                Name::Literal(bytes) => bytes,
-            };
-            directory = join(&directory, literal);
-        }
-        let Some(parent) = at_path(self.repository, self.odb, self.root, &directory)? else {
-            return Ok(Vec::new());
-        };
-        if parent.mode != MODE_DIRECTORY {
-            return Ok(Vec::new());
-        }
-        let is_named = |item: &TreeItem| match last {
-            Name::Pattern(text) if has_wildcard(text) => matches_name(text, &item.name),
-            Name::Pattern(text) => item.name == text.as_bytes(),
-            Name::Literal(bytes) => item.name == *bytes,
-        };
-        let mut targets = Vec::new();
-        for item in read_tree(self.repository, self.odb, parent.oid)? {
-            if item.mode == MODE_SYMLINK && is_named(&item) {
-                targets.extend(self.target(parents, &item)?);
+            match named(&items, name.literally()) {
+                Some(item) if item.mode == MODE_DIRECTORY => items = self.tree(item.oid)?,
+                _ => return Ok(Vec::new()),
             }
         }
+        let candidates: Vec<&TreeItem> = match last {
+            Name::Pattern(text) if has_wildcard(text) => {
+                self.look_at(items.len())?;
+                let matches = name_matcher(text);
+                items.iter().filter(|item| matches(&item.name)).collect()
+            }
+            name => named(&items, name.literally()).into_iter().collect(),
+        };
+        let mut targets = Vec::new();
+        for item in candidates.into_iter().filter(|item| item.mode == MODE_SYMLINK) {
+            targets.extend(self.target(parents, item)?);
+        }
         Ok(targets)
+    }
+
+    fn tree(&mut self, oid: Oid) -> Result<Rc<Vec<TreeItem>>, ObjectError> {
+        if let Some(items) = self.trees.get(&oid) {
+            return Ok(Rc::clone(items));
+        }
+        let items = Rc::new(read_tree(self.repository, self.odb, oid)?);
+        self.look_at(items.len())?;
+        self.trees.insert(oid, Rc::clone(&items));
+        Ok(items)
+    }
+
+    fn look_at(&mut self, items: usize) -> Result<(), ObjectError> {
+        self.looked_at += items;
+        match self.looked_at <= MAX_LOOKED_AT {
+            true => Ok(()),
+            false => Err(ObjectError::Unacceptable(format!(
+                "more than {MAX_LOOKED_AT} files would have to be looked at to follow symbolic links"
+            ))),
+        }
     }
 
     fn target(&self, directory: &[Name], link: &TreeItem) -> Result<Option<Vec<Name>>, ObjectError> {
@@ -145,6 +177,11 @@ impl Resolver<'_> {
         }
         Ok(Some(path))
     }
+}
+
+fn named<'a>(items: &'a [TreeItem], name: &[u8]) -> Option<&'a TreeItem> {
+    let found = items.binary_search_by(|item| item.name.as_slice().cmp(name));
+    found.ok().map(|number| &items[number])
 }
 
 fn as_pattern(path: &[Name]) -> String {

@@ -1,7 +1,7 @@
 //! Git: fetches commits into bare mirrors and serves build contexts out of them. `git2` appears here alone.
 //!
 //! Nothing is ever checked out: neither filters nor hooks of a repository run, and no external git program is called.
-//! libgit2 never speaks to the network by itself either; see [`transport`].
+//! libgit2 never speaks to the network by itself either.
 
 mod address;
 mod advertisement;

@@ -16,7 +16,7 @@ const MAX_COMMIT_BYTES: usize = 4 << 20;
 pub(super) const MAX_DEPTH: usize = 256;
 
 /// All files and directories of a commit.
-pub(super) const MAX_ENTRIES: usize = 2_000_000;
+pub(super) const MAX_ENTRIES: usize = 1_000_000;
 
 /// Tags that point to tags.
 const MAX_TAGS: usize = 16;

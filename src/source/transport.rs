@@ -166,12 +166,12 @@ impl Round {
         head.extend_from_slice(&self.piece[..self.piece.len().min(room)]);
         match pkt_line(head) {
             Ok(None) if head.len() < 1024 => return,
-            Ok(Some((Some(line), _))) => {
-                if let Some(message) = line.strip_prefix(b"ERR ") {
+            Ok(Some(line)) => {
+                if let Some(message) = line.content.and_then(|content| content.strip_prefix(b"ERR ")) {
                     lock(&self.session.refusal).get_or_insert(readable(message));
                 }
             }
-            Ok(_) | Err(_) => {}
+            Ok(None) | Err(_) => {}
         }
         self.head = None;
     }

@@ -297,3 +297,24 @@ async fn a_mirror_is_removed_once_nobody_reads_it() {
     fixture.sources.remove_mirror("repository").await.unwrap();
     fixture.fetch(&tree.url(), &branch("main")).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_mirror_with_too_many_packs_is_begun_afresh_beside_those_who_read_it() {
+    let tree = WorkTree::new();
+    let [first, _, last] = three_commits(&tree);
+    let fixture = Fixture::new();
+    let read = fixture.fetch(&tree.url(), &commit(&first)).await.unwrap();
+    let is_pack = |path: &Path| path.extension().is_some_and(|extension| extension == "pack");
+    let pack = fixture.files(is_pack).remove(0);
+    for number in 0..200 {
+        for extension in ["pack", "idx"] {
+            let copy = pack.with_file_name(format!("pack-{number:040x}.{extension}"));
+            std::fs::copy(pack.with_extension(extension), copy).unwrap();
+        }
+    }
+    fixture.fetch(&tree.url(), &commit(&last)).await.unwrap();
+    assert_eq!(content(&read, "Dockerfile").unwrap(), b"FROM scratch\n# one\n");
+    drop(read);
+    fixture.fetch(&tree.url(), &commit(&last)).await.unwrap();
+    assert_eq!(fixture.files(is_pack).len(), 1);
+}
