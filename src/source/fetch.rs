@@ -156,7 +156,7 @@ impl Fetch {
                 return Ok(None);
             }
             let (commit, _) = peel(&repository, oid)?;
-            let commit = repository.find_commit(commit)?;
+            let commit = repository.find_commit(commit).map_err(ObjectError::from)?;
             let submodules = require_complete(&repository, commit.tree_id(), &limits)?;
             pin(&repository, oid)?;
             Ok(Some(Checkout::new(generation, &commit, submodules, max_file_bytes)))
@@ -299,7 +299,7 @@ impl Download<'_> {
         limits.check().map_err(Refused::Failed)?;
         Err(Refused::Failed(match error.class() {
             ErrorClass::Net => SourceError::Unavailable(format!("the transfer broke off: {}", error.message())),
-            _ => error.into(),
+            _ => ObjectError::from(error).into(),
         }))
     }
 }

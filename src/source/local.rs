@@ -12,7 +12,7 @@ use url::Url;
 
 use super::SourceError;
 use super::limits::Limits;
-use super::objects::{MODE_DIRECTORY, MODE_SUBMODULE, peel, visit_trees};
+use super::objects::{MODE_DIRECTORY, MODE_SUBMODULE, ObjectError, peel, visit_trees};
 
 /// Opens a bare repository or the one in a work tree's `.git`. Its hooks and filters are never looked at.
 pub(super) fn open(url: &Url) -> Result<Repository, SourceError> {
@@ -38,16 +38,15 @@ pub(super) fn resolve(source: &Repository, full_name: &str) -> Option<Oid> {
 /// Copies a commit, or a tag and its commit, as one pack.
 pub(super) fn copy(source: &Repository, mirror: &Repository, oid: Oid, limits: &Limits) -> Result<(), SourceError> {
     let unreadable = |error: &dyn std::fmt::Display| SourceError::Unavailable(format!("the source is broken: {error}"));
-    let (commit, tags) = peel(source, oid).map_err(|error| match SourceError::from(error) {
-        SourceError::Mirror(text) => unreadable(&text),
-        error => error,
-    })?;
-    let tree = source
-        .find_commit(commit)
-        .map_err(|e| unreadable(&e.message()))?
-        .tree_id();
+    let faulty = |error: ObjectError| match error {
+        ObjectError::Broken(text) => unreadable(&text),
+        error => error.into(),
+    };
+    let (commit, tags) = peel(source, oid).map_err(faulty)?;
+    let commit = source.find_commit(commit).map_err(|error| faulty(error.into()))?;
+    let tree = commit.tree_id();
     let target = mirror.odb()?;
-    let mut lacking: HashSet<Oid> = tags.into_iter().chain([commit, tree]).collect();
+    let mut lacking: HashSet<Oid> = tags.into_iter().chain([commit.id(), tree]).collect();
     let enter = |tree| !target.exists(tree);
     visit_trees(source, tree, limits, enter, |_, item| {
         if item.mode == MODE_DIRECTORY || (item.mode != MODE_SUBMODULE && !target.exists(item.oid)) {
@@ -55,10 +54,7 @@ pub(super) fn copy(source: &Repository, mirror: &Repository, oid: Oid, limits: &
         }
         Ok(())
     })
-    .map_err(|error| match SourceError::from(error) {
-        SourceError::Mirror(text) => unreadable(&text),
-        error => error,
-    })?;
+    .map_err(faulty)?;
     let mut pack = source.packbuilder()?;
     for oid in lacking {
         pack.insert_object(oid, None).map_err(|e| unreadable(&e.message()))?;

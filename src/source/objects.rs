@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use git2::{ObjectType, Odb, Oid, Repository};
+use git2::{ErrorClass, ErrorCode, ObjectType, Odb, Oid, Repository};
 
 use super::SourceError;
 use super::limits::Limits;
@@ -45,7 +45,15 @@ pub(super) enum ObjectError {
 
 impl From<git2::Error> for ObjectError {
     fn from(error: git2::Error) -> Self {
-        Self::Broken(error.message().to_owned())
+        match error.class() {
+            // It was read and its hash is right, so it is as it was pushed.
+            ErrorClass::Tree | ErrorClass::Tag | ErrorClass::Object | ErrorClass::Invalid
+                if error.code() != ErrorCode::NotFound =>
+            {
+                Self::Unacceptable(format!("the commit holds a malformed object: {}", error.message()))
+            }
+            _ => Self::Broken(error.message().to_owned()),
+        }
     }
 }
 

@@ -536,6 +536,33 @@ async fn trees_that_no_git_would_make_are_refused() {
 }
 
 #[tokio::test]
+async fn malformed_objects_are_the_pushers_fault_and_not_the_mirrors() {
+    let (tree, server) = served().await;
+    let literally =
+        |kind: &str, content: &[u8]| tree.pipe(&["hash-object", "-t", kind, "-w", "--literally", "--stdin"], content);
+    let bad_tree = literally("tree", b"100644 no end");
+    let good_tree = tree.raw_tree(&[]);
+    let person = "Ada <ada@example.com> 1 +0000";
+    for content in [
+        format!("tree {bad_tree}\nauthor {person}\ncommitter {person}\n\nx"),
+        format!("tree {good_tree}\nauthor nobody\n\nx"),
+        "nonsense".to_owned(),
+    ] {
+        let sha = literally("commit", content.as_bytes());
+        std::fs::write(tree.path().join(".git/refs/heads/bad"), format!("{sha}\n")).unwrap();
+        for url in [server.url(), tree.url()] {
+            let error = Fixture::new().fetch(&url, &branch("bad")).await.err().unwrap();
+            // A server may notice by itself and fail.
+            let by_server = matches!(error, SourceError::Unavailable(_)) && url == server.url();
+            assert!(
+                by_server || matches!(error, SourceError::Invalid(_)),
+                "{content:?} from {url}: {error:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn directories_without_end_are_refused_by_the_walk() {
     let tree = WorkTree::new();
     let mut below = tree.blob(b"x");
