@@ -46,6 +46,7 @@ impl Backup {
         let directory = parent_of(&self.file);
         let scratch = tempfile::Builder::new()
             .prefix(".hullworks-backup-")
+            .permissions(fs::Permissions::from_mode(0o700))
             .tempdir_in(directory)
             .map_err(failed)?;
         let copy = scratch.path().join(DATABASE);

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -45,6 +46,7 @@ impl Restore {
         fs::create_dir_all(parent).map_err(unusable)?;
         let unpacked = tempfile::Builder::new()
             .prefix(".hullworks-restore-")
+            .permissions(fs::Permissions::from_mode(0o700))
             .tempdir_in(parent)
             .map_err(unusable)?;
         let manifest = unpack(file, unpacked.path()).map_err(|error| refused(error.to_string()))?;
