@@ -9,6 +9,8 @@ use std::{
 use serde::Deserialize;
 use url::Url;
 
+use crate::telemetry::LogFormat;
+
 /// The file that is read when none is named and it is there.
 pub const FILE_NAME: &str = "hullworks.toml";
 
@@ -45,6 +47,9 @@ pub struct Config {
     /// Dockerfile frontends that `# syntax=` may name, beside Docker's own.
     pub allowed_frontends: Vec<String>,
     pub builder: BuilderChoice,
+    /// Which records the service logs: a level, or directives such as `hullworks=debug`.
+    pub log: String,
+    pub log_format: LogFormat,
     pub base_images: BaseImages,
 }
 
@@ -92,6 +97,8 @@ pub struct Settings {
     pub max_source_bytes: Option<u64>,
     pub allowed_frontends: Option<Vec<String>>,
     pub builder: Option<BuilderChoice>,
+    pub log: Option<String>,
+    pub log_format: Option<LogFormat>,
     pub base_images: Option<BaseImages>,
 }
 
@@ -138,6 +145,8 @@ impl Settings {
             max_source_bytes: self.max_source_bytes.or(below.max_source_bytes),
             allowed_frontends: self.allowed_frontends.or(below.allowed_frontends),
             builder: self.builder.or(below.builder),
+            log: self.log.or(below.log),
+            log_format: self.log_format.or(below.log_format),
             base_images: self.base_images.or(below.base_images),
         }
     }
@@ -175,6 +184,8 @@ impl Settings {
             max_source_bytes: self.max_source_bytes.unwrap_or(4 << 30),
             allowed_frontends: self.allowed_frontends.unwrap_or_default(),
             builder: self.builder.unwrap_or_default(),
+            log: self.log.unwrap_or_else(|| "info".to_owned()),
+            log_format: self.log_format.unwrap_or_default(),
             base_images: self.base_images.unwrap_or_default(),
         };
         config.check()?;
@@ -229,6 +240,9 @@ impl Config {
         }
         if self.build_timeout_seconds == 0 {
             return invalid("build_timeout_seconds", "it is at least 1");
+        }
+        if let Err(error) = crate::telemetry::check_filter(&self.log) {
+            return invalid("log", &error.to_string());
         }
         if self.base_images.poll_seconds == 0 {
             return invalid("base_images.poll_seconds", "it is at least 1");
@@ -296,6 +310,7 @@ mod tests {
         check("default_registry = 'team'", "default_registry");
         check("concurrency = 1000", "concurrency");
         check("build_timeout_seconds = 0", "build_timeout_seconds");
+        check("log = 'hullworks=loud'", "log");
         check("[base_images]\npoll_seconds = 0", "base_images.poll_seconds");
         assert!(settings("listen = '127.0.0.1:99999'").is_err());
     }

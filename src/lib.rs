@@ -1,6 +1,8 @@
 //! Hullworks: push to Git, get an image.
 
+pub mod app;
 pub mod build_log;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
@@ -10,11 +12,13 @@ pub mod intake;
 pub mod janitor;
 pub mod layout;
 pub mod logs;
+pub mod passwords;
 pub mod registry;
 pub mod secrets;
 pub mod signals;
 pub mod source;
 pub mod store;
+pub mod telemetry;
 pub mod tokens;
 pub mod vault;
 pub mod worker;

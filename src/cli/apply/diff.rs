@@ -1,0 +1,222 @@
+//! What applying a file would change, field by field.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use crate::domain::image::ImageReference;
+
+/// Fields that a reader never gets back: whether they would change cannot be said.
+const WRITE_ONLY: [&str; 3] = ["source.webhook_secret", "source.credentials", "password"];
+
+/// Fields that the API only reports.
+const READ_ONLY: [&str; 11] = [
+    "namespace",
+    "name",
+    "host",
+    "webhook",
+    "created_at",
+    "updated_at",
+    "stars",
+    "pulls",
+    "last_build",
+    "password_set",
+    "source.credentials_set",
+];
+
+/// What becomes of one entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    Create,
+    /// Lines such as `visibility: "public" -> "private"`.
+    Update(Vec<String>),
+    /// Nothing that can be seen, but secrets are given and are set again.
+    SecretsOnly(Vec<String>),
+    Unchanged,
+}
+
+/// Compares an entry as the API has it with the one that is wanted.
+pub fn compare(current: Option<&Value>, wanted: &Value) -> Change {
+    let Some(current) = current else { return Change::Create };
+    let (before, after) = (fields(current), fields(wanted));
+    let mut lines = Vec::new();
+    let mut secrets = Vec::new();
+    for field in before.keys().chain(after.keys()).collect::<BTreeSet<_>>() {
+        let is_secret = WRITE_ONLY
+            .iter()
+            .any(|secret| field == secret || field.starts_with(&format!("{secret}.")));
+        if is_secret {
+            secrets.extend(
+                after
+                    .contains_key(field)
+                    .then(|| format!("{field}: set again (what is there cannot be read)")),
+            );
+            continue;
+        }
+        let default = default_of(field);
+        let old = before.get(field).filter(|value| **value != default);
+        let new = after.get(field).filter(|value| **value != default);
+        if old != new && !is_same_image(field, current, old, new) {
+            let word = |value: Option<&Value>| value.map_or_else(|| "(default)".to_owned(), Value::to_string);
+            lines.push(format!("{field}: {} -> {}", word(old), word(new)));
+        }
+    }
+    match (lines.is_empty(), secrets.is_empty()) {
+        (true, true) => Change::Unchanged,
+        (true, false) => Change::SecretsOnly(secrets),
+        (false, _) => {
+            lines.extend(secrets);
+            Change::Update(lines)
+        }
+    }
+}
+
+/// The document as `path -> value`, without what is only reported, with links in one spelling.
+fn fields(document: &Value) -> BTreeMap<String, Value> {
+    let mut found = BTreeMap::new();
+    flatten("", document, &mut found);
+    found.retain(|path, _| {
+        let is_id = path.starts_with("rules[") && path.ends_with("].id");
+        !is_id
+            && !READ_ONLY
+                .iter()
+                .any(|field| path == field || path.starts_with(&format!("{field}.")))
+    });
+    if let Some(Value::Array(links)) = found.get_mut("links") {
+        let names = links.iter().filter_map(Value::as_str).map(full_name);
+        *links = names.collect::<BTreeSet<_>>().into_iter().map(Value::String).collect();
+    }
+    found
+}
+
+/// Objects and lists of objects by their parts; lists of words stay whole.
+fn flatten(path: &str, value: &Value, found: &mut BTreeMap<String, Value>) {
+    match value {
+        Value::Object(parts) if path != "webhook" => {
+            for (key, part) in parts {
+                let below = if path.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{path}.{key}")
+                };
+                flatten(&below, part, found);
+            }
+        }
+        Value::Array(entries) if entries.iter().any(Value::is_object) => {
+            for (index, entry) in entries.iter().enumerate() {
+                flatten(&format!("{path}[{index}]"), entry, found);
+            }
+        }
+        value => {
+            found.insert(path.to_owned(), value.clone());
+        }
+    }
+}
+
+/// What a field is where it is left out.
+fn default_of(field: &str) -> Value {
+    match field.rsplit(['.', ']']).next().unwrap_or(field) {
+        "visibility" => json!("public"),
+        "description" | "target" => json!(""),
+        "submodules" | "detect_base_images" | "autobuild" | "cache" => json!(true),
+        "links" | "rules" | "paths" | "platforms" | "trusted_realms" => json!([]),
+        "dockerfile" => json!("Dockerfile"),
+        "context" => json!("/"),
+        _ => Value::Null,
+    }
+}
+
+/// An image that is left out is the default registry's, which only the server knows.
+fn is_same_image(field: &str, current: &Value, old: Option<&Value>, new: Option<&Value>) -> bool {
+    let (Some(old), None, "image") = (old.and_then(Value::as_str), new, field) else {
+        return false;
+    };
+    let part = |key: &str| current[key].as_str().unwrap_or_default();
+    let default = format!("{}/{}", part("namespace"), part("name"));
+    old == default || old.split_once('/').is_some_and(|(_, path)| path == default)
+}
+
+fn full_name(link: &str) -> String {
+    ImageReference::parse(link).map_or_else(|_| link.to_owned(), |reference| reference.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn current() -> Value {
+        json!({
+            "namespace": "team", "name": "app", "visibility": "public", "description": "", "image": "r.example.com/team/app",
+            "source": {"provider": "github", "url": "https://github.com/acme/app.git", "account": null, "submodules": true,
+                "credentials_set": false},
+            "rules": [{"id": "1", "source_type": "branch", "source": "main", "docker_tag": "latest", "dockerfile": "Dockerfile",
+                "context": "/", "autobuild": true, "cache": true, "target": "", "paths": [], "platforms": [],
+                "build_args": {"A": "1"}}],
+            "links": ["docker.io/library/alpine:3.20"], "detect_base_images": true, "stars": 4, "pulls": 9,
+            "created_at": "2026-01-01T00:00:00Z", "webhook": {"url": "http://x", "secret_set": true}, "last_build": null,
+        })
+    }
+
+    fn wanted() -> Value {
+        json!({
+            "source": {"provider": "github", "url": "https://github.com/acme/app.git"},
+            "rules": [{"source_type": "branch", "source": "main", "docker_tag": "latest", "dockerfile": "Dockerfile",
+                "context": "/", "autobuild": true, "cache": true, "build_args": {"A": "1"}}],
+            "links": ["alpine:3.20"],
+        })
+    }
+
+    #[test]
+    fn what_is_left_out_is_the_default_and_no_change() {
+        assert_eq!(compare(Some(&current()), &wanted()), Change::Unchanged);
+        assert_eq!(compare(None, &wanted()), Change::Create);
+    }
+
+    #[test]
+    fn each_field_that_differs_is_named() {
+        let mut changed = wanted();
+        changed["visibility"] = json!("private");
+        changed["rules"][0]["docker_tag"] = json!("{sourceref}");
+        changed["rules"][0]["build_args"] = json!({"B": "2"});
+        changed["links"] = json!([]);
+        let Change::Update(lines) = compare(Some(&current()), &changed) else {
+            panic!()
+        };
+        assert_eq!(
+            lines,
+            [
+                r#"links: ["docker.io/library/alpine:3.20"] -> (default)"#,
+                r#"rules[0].build_args.A: "1" -> (default)"#,
+                r#"rules[0].build_args.B: (default) -> "2""#,
+                r#"rules[0].docker_tag: "latest" -> "{sourceref}""#,
+                r#"visibility: (default) -> "private""#,
+            ]
+        );
+    }
+
+    #[test]
+    fn a_rule_that_goes_is_seen() {
+        let mut changed = wanted();
+        changed["rules"] = json!([]);
+        assert!(matches!(compare(Some(&current()), &changed), Change::Update(_)));
+    }
+
+    #[test]
+    fn secrets_are_named_and_never_shown() {
+        let mut changed = wanted();
+        changed["source"]["webhook_secret"] = json!("canary");
+        changed["source"]["credentials"] = json!({"username": "u", "password": "canary"});
+        let Change::SecretsOnly(lines) = compare(Some(&current()), &changed) else {
+            panic!()
+        };
+        assert_eq!(lines.len(), 3);
+        assert!(!lines.concat().contains("canary"), "{lines:?}");
+    }
+
+    #[test]
+    fn an_image_of_its_own_is_a_change() {
+        let mut changed = wanted();
+        changed["image"] = json!("other.example.com/x/y");
+        assert!(matches!(compare(Some(&current()), &changed), Change::Update(_)));
+    }
+}

@@ -1,0 +1,228 @@
+//! The configuration's keys as flags and environment variables, one for one.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, builder::BoolishValueParser};
+use url::Url;
+
+use crate::{
+    config::{BaseImages, BuilderChoice, Config, ConfigError, Settings},
+    telemetry::LogFormat,
+};
+
+/// Flags of every command that works on an installation itself.
+///
+/// Each is also a key of the configuration file (with `_` for `-`) and an environment variable. The environment wins
+/// over the file, a flag over both.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Installation")]
+pub struct SettingsArgs {
+    /// Configuration file (TOML); without it DIR/hullworks.toml is read if it is there
+    #[arg(long, value_name = "FILE", env = "HULLWORKS_CONFIG")]
+    config: Option<PathBuf>,
+
+    /// Directory of the database, the key file, source mirrors and logs; created where it is missing [default:
+    /// hullworks-data]
+    #[arg(long, value_name = "DIR", env = "HULLWORKS_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+
+    /// Address to listen on [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS", env = "HULLWORKS_LISTEN")]
+    listen: Option<SocketAddr>,
+
+    /// Address under which others reach the service; webhook addresses and links are made of it [default: the one
+    /// listened on]
+    #[arg(long, value_name = "URL", env = "HULLWORKS_PUBLIC_URL")]
+    public_url: Option<Url>,
+
+    /// PostgreSQL database, postgres://...; without it SQLite in the data directory. Best given in the environment,
+    /// since it holds a password
+    #[arg(long, value_name = "URL", env = "HULLWORKS_DATABASE_URL", hide_env_values = true)]
+    database_url: Option<String>,
+
+    /// Docker Engine, unix:///path or tcp://host:port [default: the engine's usual socket]
+    #[arg(long, value_name = "URL", env = "HULLWORKS_DOCKER_HOST")]
+    docker_host: Option<String>,
+
+    /// Builds at once; 0 accepts and queues but builds nothing [default: half of the processors]
+    #[arg(long, value_name = "N", env = "HULLWORKS_CONCURRENCY")]
+    concurrency: Option<u32>,
+
+    /// Allow sources at file:// and at http:// to loopback: for demonstrations and tests
+    #[arg(long, value_name = "BOOL", env = "HULLWORKS_ALLOW_LOCAL_SOURCES", num_args = 0..=1,
+        default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    allow_local_sources: Option<bool>,
+
+    /// Allow sources at private, link-local and other special addresses
+    #[arg(long, value_name = "BOOL", env = "HULLWORKS_ALLOW_PRIVATE_SOURCES", num_args = 0..=1,
+        default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    allow_private_sources: Option<bool>,
+
+    /// Registry of images that name none, such as registry.example.com:5000
+    #[arg(long, value_name = "HOST", env = "HULLWORKS_DEFAULT_REGISTRY")]
+    default_registry: Option<String>,
+
+    /// Registries that are spoken to without TLS, beside those on loopback; several with commas between
+    #[arg(
+        long,
+        value_name = "HOST",
+        env = "HULLWORKS_INSECURE_REGISTRIES",
+        value_delimiter = ','
+    )]
+    insecure_registries: Option<Vec<String>>,
+
+    /// Longest time a build may take, in seconds [default: 7200]
+    #[arg(long, value_name = "SECONDS", env = "HULLWORKS_BUILD_TIMEOUT_SECONDS")]
+    build_timeout_seconds: Option<u64>,
+
+    /// How long a shutdown waits for running builds before they go back to the queue, in seconds [default: 20]
+    #[arg(long, value_name = "SECONDS", env = "HULLWORKS_DRAIN_SECONDS")]
+    drain_seconds: Option<u64>,
+
+    /// Largest log of a build, in bytes [default: 64 MiB]
+    #[arg(long, value_name = "BYTES", env = "HULLWORKS_MAX_LOG_BYTES")]
+    max_log_bytes: Option<u64>,
+
+    /// Largest fetch of a source, in bytes [default: 4 GiB]
+    #[arg(long, value_name = "BYTES", env = "HULLWORKS_MAX_SOURCE_BYTES")]
+    max_source_bytes: Option<u64>,
+
+    /// Frontends that a Dockerfile's `# syntax=` may name, beside Docker's own; several with commas between
+    #[arg(
+        long,
+        value_name = "IMAGE",
+        env = "HULLWORKS_ALLOWED_FRONTENDS",
+        value_delimiter = ','
+    )]
+    allowed_frontends: Option<Vec<String>>,
+
+    /// Which of the engine's builders to use [default: auto]
+    #[arg(long, value_name = "BUILDER", env = "HULLWORKS_BUILDER")]
+    builder: Option<BuilderChoice>,
+
+    /// What to log: a level (error, warn, info, debug, trace) or a list of target=level [default: info]
+    #[arg(long, value_name = "FILTER", env = "HULLWORKS_LOG")]
+    log: Option<String>,
+
+    /// How to log [default: auto]
+    #[arg(long, value_name = "FORMAT", env = "HULLWORKS_LOG_FORMAT")]
+    log_format: Option<LogFormat>,
+
+    /// Seconds between two looks at a base image (base_images.poll_seconds in the file) [default: 900]
+    #[arg(long, value_name = "SECONDS", env = "HULLWORKS_BASE_IMAGES_POLL_SECONDS")]
+    base_images_poll_seconds: Option<u64>,
+}
+
+impl SettingsArgs {
+    /// The whole configuration: these flags over the environment over the file over the defaults.
+    pub fn load(self) -> Result<Config, ConfigError> {
+        let settings = Settings {
+            data_dir: self.data_dir,
+            listen: self.listen,
+            public_url: self.public_url,
+            database_url: self.database_url,
+            docker_host: self.docker_host,
+            concurrency: self.concurrency,
+            allow_local_sources: self.allow_local_sources,
+            allow_private_sources: self.allow_private_sources,
+            default_registry: self.default_registry,
+            insecure_registries: self.insecure_registries,
+            build_timeout_seconds: self.build_timeout_seconds,
+            drain_seconds: self.drain_seconds,
+            max_log_bytes: self.max_log_bytes,
+            max_source_bytes: self.max_source_bytes,
+            allowed_frontends: self.allowed_frontends,
+            builder: self.builder,
+            log: self.log,
+            log_format: self.log_format,
+            base_images: self
+                .base_images_poll_seconds
+                .map(|poll_seconds| BaseImages { poll_seconds }),
+        };
+        settings.load(self.config.as_deref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Probe {
+        #[command(flatten)]
+        settings: SettingsArgs,
+    }
+
+    fn load(flags: &[&str]) -> Result<Config, ConfigError> {
+        let probe = Probe::try_parse_from(["probe"].iter().chain(flags)).unwrap();
+        probe.settings.load()
+    }
+
+    /// Asks the deserializer itself, so that a new key cannot be forgotten.
+    fn keys_of_the_file() -> Vec<String> {
+        let message = toml::from_str::<Settings>("no-such-key = 1").unwrap_err().to_string();
+        let expected = message
+            .split("expected one of")
+            .nth(1)
+            .expect("the message lists the keys");
+        let keys: Vec<_> = expected.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+        assert!(keys.len() > 15, "{message}");
+        keys
+    }
+
+    #[test]
+    fn every_key_of_the_file_is_a_flag_and_an_environment_variable() {
+        let command = Probe::command();
+        for key in keys_of_the_file() {
+            let id = match key.as_str() {
+                "base_images" => "base_images_poll_seconds",
+                key => key,
+            };
+            let flag = command.get_arguments().find(|flag| flag.get_id() == id);
+            let flag = flag.unwrap_or_else(|| panic!("{key} is no flag"));
+            assert_eq!(flag.get_long().unwrap(), id.replace('_', "-"));
+            assert_eq!(
+                flag.get_env().unwrap().to_str().unwrap(),
+                format!("HULLWORKS_{}", id.to_uppercase())
+            );
+        }
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file_that_another_flag_names() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("other.toml");
+        std::fs::write(
+            &file,
+            "concurrency = 7\nlisten = '127.0.0.1:1'\n[base_images]\npoll_seconds = 5",
+        )
+        .unwrap();
+        let config = load(&["--config", file.to_str().unwrap(), "--concurrency", "0"]).unwrap();
+        assert_eq!(
+            (
+                config.concurrency,
+                config.listen.port(),
+                config.base_images.poll_seconds
+            ),
+            (0, 1, 5)
+        );
+    }
+
+    #[test]
+    fn a_switch_takes_a_value_or_none() {
+        let check = |flags: &[&str], expected| assert_eq!(load(flags).unwrap().allow_local_sources, expected);
+        check(&[], false);
+        check(&["--allow-local-sources"], true);
+        check(&["--allow-local-sources", "--concurrency", "1"], true);
+        check(&["--allow-local-sources=false"], false);
+        check(&["--allow-local-sources", "true"], true);
+    }
+
+    #[test]
+    fn a_named_file_that_is_missing_is_refused() {
+        let message = load(&["--config", "/nonexistent/x.toml"]).unwrap_err().to_string();
+        assert!(message.contains("/nonexistent/x.toml"), "{message}");
+    }
+}
