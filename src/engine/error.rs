@@ -70,6 +70,7 @@ pub(super) fn build_fault(message: &str, failed_step: Option<&str>) -> EngineErr
     if has(&[
         "pull access denied",
         "unauthorized",
+        "no basic auth credentials",
         "insufficient_scope",
         "403 forbidden",
     ]) {

@@ -142,7 +142,7 @@ async fn a_push_to_a_registry_that_never_answers_is_canceled_at_once() {
     let cancel = CancellationToken::new();
     let log = Log::default();
     let (result, ()) = tokio::join!(engine.push(run.image(), &target, None, &log, &cancel), async {
-        log.wait_for("Preparing").await;
+        log.wait_for("The push refers").await;
         cancel.cancel();
     });
     assert_eq!(result, Err(EngineError::Canceled));

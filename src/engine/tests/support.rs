@@ -1,7 +1,7 @@
 //! What the tests stand on: a context in memory, a log that remembers, a base image of their own, a registry.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     ops::ControlFlow,
@@ -37,6 +37,7 @@ pub(super) const DEADLINE: Duration = Duration::from_secs(60);
 pub(super) struct MemoryContext {
     files: BTreeMap<Vec<u8>, Node>,
     apart: Option<BTreeMap<Vec<u8>, Node>>,
+    objects: HashMap<[u8; 20], Vec<u8>>,
     dockerfile: String,
     pub(super) modified: i64,
     pub(super) reads: Mutex<Vec<[u8; 20]>>,
@@ -85,6 +86,9 @@ impl MemoryContext {
     }
 
     fn node(mut self, path: impl AsRef<[u8]>, node: Node) -> Self {
+        if let Node::File(content, _) = &node {
+            self.objects.insert(object_of(content), content.clone());
+        }
         self.files.insert(path.as_ref().to_vec(), node);
         self
     }
@@ -184,13 +188,9 @@ impl BuildContext for MemoryContext {
 
     fn read(&self, object: &[u8; 20]) -> Result<Vec<u8>, ContextError> {
         self.reads.lock().unwrap().push(*object);
-        self.files
-            .values()
-            .chain(self.apart.iter().flat_map(BTreeMap::values))
-            .find_map(|node| match node {
-                Node::File(content, _) if object_of(content) == *object => Some(content.clone()),
-                _ => None,
-            })
+        self.objects
+            .get(object)
+            .cloned()
             .ok_or_else(|| ContextError::Unreadable("no such object".to_owned()))
     }
 
