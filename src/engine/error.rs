@@ -51,6 +51,7 @@ impl From<ContextError> for EngineError {
 
 /// Sorts the message that ended a build, by either builder. `failed_step` is the step that the builder marked as failed.
 pub(super) fn build_fault(message: &str, failed_step: Option<&str>) -> EngineError {
+    let message = without_passages(message);
     let text = message.to_ascii_lowercase();
     let has = |needles: &[&str]| needles.iter().any(|needle| text.contains(needle));
     if let Some(code) = exit_code(&text) {
@@ -147,6 +148,24 @@ pub(super) fn push_fault(message: &str) -> EngineError {
     }
 }
 
+/// What BuildKit puts before an error as it passes from part to part, which tells users nothing.
+const PASSAGES: [&str; 6] = [
+    "failed to solve: ",
+    "failed to solve with frontend dockerfile.v0: ",
+    "failed to create LLB definition: ",
+    "failed to build LLB: ",
+    "rpc error: code = Unknown desc = ",
+    "dockerfile.v0: ",
+];
+
+fn without_passages(message: &str) -> &str {
+    let mut text = message;
+    while let Some(rest) = PASSAGES.iter().find_map(|passage| text.strip_prefix(passage)) {
+        text = rest;
+    }
+    text
+}
+
 /// The code that a failed step's process ended with, in the words of either builder.
 fn exit_code(text: &str) -> Option<i64> {
     ["returned a non-zero code: ", "exit code: "].iter().find_map(|mark| {
@@ -225,6 +244,14 @@ mod tests {
             Some("[2/2] RUN exit 7"),
         );
         assert_eq!(fault.to_string(), "the step `[2/2] RUN exit 7` failed with exit code 7");
+    }
+
+    #[test]
+    fn a_message_is_freed_from_the_words_of_those_who_passed_it_on() {
+        let message = "failed to solve with frontend dockerfile.v0: failed to create LLB definition: \
+                       dockerfile parse error line 1: unknown instruction: FRO";
+        let expected = "dockerfile parse error line 1: unknown instruction: FRO";
+        assert_eq!(build_fault(message, None), EngineError::Dockerfile(expected.to_owned()));
     }
 
     #[test]

@@ -23,7 +23,7 @@ use super::error::{EngineError, clip};
 /// The engine is on the same machine or the same network.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// For answers that are made without work, such as a ping or an inspection.
+/// For answers that take the engine little work, such as an inspection or the removal of a name.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Longest answer that is read whole, in bytes.
@@ -91,16 +91,23 @@ impl Address {
         }
     }
 
-    /// Sends a request that is answered without work and reads the whole answer.
+    /// Sends a request that is answered without much work and reads the whole answer.
     pub(super) async fn call(&self, request: Request<Body>) -> Result<Answer, EngineError> {
-        let whole = async {
-            let exchange = self.send(request).await?;
-            exchange.read_whole().await
-        };
-        timeout(ANSWER_TIMEOUT, whole).await.map_err(|_| {
-            EngineError::Unavailable(format!("the engine did not answer in {} s", ANSWER_TIMEOUT.as_secs()))
-        })?
+        within(ANSWER_TIMEOUT, async { self.send(request).await?.read_whole().await }).await
     }
+}
+
+/// Bounds a wait for the engine.
+pub(super) async fn within<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, EngineError>>,
+) -> Result<T, EngineError> {
+    timeout(limit, work).await.unwrap_or_else(|_| {
+        Err(EngineError::Unavailable(format!(
+            "the engine did not answer in {} s",
+            limit.as_secs()
+        )))
+    })
 }
 
 /// A request without a body.

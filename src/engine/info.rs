@@ -8,8 +8,11 @@ use tokio::time::sleep;
 
 use super::{
     Engine, EngineError,
-    http::{Address, request},
+    http::{Address, Answer, request, within},
 };
+
+/// An answer to this costs an engine nothing.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Between two looks at an engine that is building.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
@@ -29,8 +32,12 @@ pub struct EngineInfo {
 }
 
 impl Engine {
-    /// Asks the engine what it is. Takes a few seconds at most.
+    /// Asks the engine what it is. Takes five seconds at most.
     pub async fn ping(&self) -> Result<EngineInfo, EngineError> {
+        within(PING_TIMEOUT, self.ask()).await
+    }
+
+    async fn ask(&self) -> Result<EngineInfo, EngineError> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
         struct Version {
@@ -66,10 +73,8 @@ pub(super) async fn gone(address: &Address) -> EngineError {
     let mut misses = 0;
     loop {
         sleep(LOOK_EVERY).await;
-        let answer = match request(Method::GET, "/_ping") {
-            Ok(ping) => address.call(ping).await.and_then(super::http::Answer::success),
-            Err(error) => Err(error),
-        };
+        let look = async { address.send(request(Method::GET, "/_ping")?).await?.read_whole().await };
+        let answer = within(PING_TIMEOUT, look).await.and_then(Answer::success);
         match answer {
             Ok(_) => misses = 0,
             Err(error) => {

@@ -21,7 +21,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
     service::TowerToHyperService,
 };
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::task::JoinHandle;
 use tonic::service::Routes;
 
 pub(super) use self::stamps::Stamps;
@@ -29,7 +29,7 @@ use self::{auth::Credentials, filesync::FileSync, health::Alive, secrets::BuildS
 use super::{
     error::EngineError,
     fault::Fault,
-    http::{ANSWER_TIMEOUT, Address, empty, request_with},
+    http::{ANSWER_TIMEOUT, Address, empty, request_with, within},
     spec::BuildSpec,
 };
 use crate::domain::context::BuildContext;
@@ -90,9 +90,7 @@ impl Session {
             }
             exchange.upgrade().await
         };
-        let connection = timeout(ANSWER_TIMEOUT, upgrade)
-            .await
-            .map_err(|_| EngineError::Unavailable("the engine did not open a session in time".to_owned()))??;
+        let connection = within(ANSWER_TIMEOUT, upgrade).await?;
 
         let routes = Routes::new(HealthServer::new(Alive))
             .add_service(files)

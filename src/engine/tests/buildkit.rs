@@ -369,6 +369,47 @@ async fn a_canceled_build_ends_at_once_and_its_step_with_it() {
 }
 
 #[tokio::test]
+async fn nothing_holds_the_context_after_a_build_or_a_cancel_in_the_middle_of_the_transfer() {
+    let engine = engine();
+    let context = (0..2000).fold(MemoryContext::new("FROM scratch\nCOPY . /\n"), |context, n| {
+        context.file(n.to_string(), format!("{n:020000}"))
+    });
+    let context = Arc::new(context);
+    let cancel = CancellationToken::new();
+    let (spec, log) = (spec(Builder::BuildKit), Arc::new(Log::default()));
+    let (result, ()) = tokio::join!(engine.build(&spec, Arc::clone(&context) as _, log, &cancel), async {
+        // The Dockerfile is read twice before the transfer.
+        wait_until("the transfer", DEADLINE, async || {
+            context.reads.lock().unwrap().len() > 20
+        })
+        .await;
+        cancel.cancel();
+    });
+    assert_eq!(result, Err(EngineError::Canceled));
+    assert!(context.reads.lock().unwrap().len() < 2000);
+    wait_until("letting go", DEADLINE, async || Arc::strong_count(&context) == 1).await;
+
+    // What was sent in part is completed by the next build.
+    build_shared(&engine, &spec, Arc::clone(&context)).await.image();
+    wait_until("letting go", DEADLINE, async || Arc::strong_count(&context) == 1).await;
+}
+
+#[tokio::test]
+async fn a_base_image_is_asked_for_at_its_registry_where_that_is_wanted() {
+    let engine = engine();
+    let base = busybox(&engine).await;
+    let mut spec = spec(Builder::BuildKit);
+    spec.pull = true;
+    let run = build(
+        &engine,
+        &spec,
+        MemoryContext::new(&format!("FROM {}\nLABEL a=b\n", base.0)),
+    )
+    .await;
+    assert!(matches!(run.error(), EngineError::Registry(_)), "{:?}", run.result);
+}
+
+#[tokio::test]
 async fn descriptors_stay_flat_over_many_builds() {
     let engine = engine();
     let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
