@@ -25,7 +25,7 @@ pub enum Builder {
 /// One build.
 #[derive(Debug, Clone, Default)]
 pub struct BuildSpec {
-    /// Unique among all builds; names the session and the temporary tag.
+    /// Unique among all builds; makes the temporary name. A later build with the same id takes the name over.
     pub build_id: String,
     /// Full names that the image bears after success, besides a temporary one of our own.
     pub tags: Vec<String>,

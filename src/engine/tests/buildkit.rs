@@ -97,6 +97,7 @@ async fn a_cached_step_is_marked_and_no_cache_runs_it_again() {
     };
     let first = build(&engine, &spec, MemoryContext::new(&dockerfile)).await;
     assert!(ran(&first.log.text()) && !is_cached(&first), "{}", first.log.text());
+    spec.build_id = unique();
     let second = build(&engine, &spec, MemoryContext::new(&dockerfile)).await;
     assert!(
         is_cached(&second) && second.log.text().contains(" CACHED\n"),
@@ -104,6 +105,7 @@ async fn a_cached_step_is_marked_and_no_cache_runs_it_again() {
         second.log.text()
     );
     assert_eq!(first.image().id(), second.image().id());
+    spec.build_id = unique();
     spec.no_cache = true;
     let third = build(&engine, &spec, MemoryContext::new(&dockerfile)).await;
     assert!(ran(&third.log.text()) && !is_cached(&third), "{}", third.log.text());
@@ -121,12 +123,13 @@ async fn only_what_changed_is_sent_again_and_a_change_within_the_same_second_is_
     let engine = engine();
     let base = busybox(&engine).await;
     let dockerfile = format!("FROM {}\nCOPY . /x\nRUN cat /x/changing\n", base.0);
-    let spec = spec(Builder::BuildKit);
+    let mut spec = spec(Builder::BuildKit);
     let first = Arc::new(many_files(&dockerfile, "aaaa"));
     build_shared(&engine, &spec, Arc::clone(&first)).await.image();
     assert_eq!(first.reads_of("content 7"), 1);
 
     // The same size, in a commit of the same second.
+    spec.build_id = unique();
     let second = Arc::new(many_files(&dockerfile, "bbbb"));
     let run = build_shared(&engine, &spec, Arc::clone(&second)).await;
     assert!(
@@ -144,6 +147,7 @@ async fn only_what_changed_is_sent_again_and_a_change_within_the_same_second_is_
     );
 
     // Back to the first content, in a later commit.
+    spec.build_id = unique();
     let mut third = many_files(&dockerfile, "aaaa");
     third.modified += 1000;
     let third = Arc::new(third);
@@ -156,6 +160,7 @@ async fn only_what_changed_is_sent_again_and_a_change_within_the_same_second_is_
 
     // Another service on the same engine knows nothing of what was sent, and must not rely on it.
     let stranger = super::support::engine();
+    spec.build_id = unique();
     let fourth = Arc::new(many_files(&dockerfile, "cccc"));
     let run = build_shared(&stranger, &spec, Arc::clone(&fourth)).await;
     assert!(run.log.text().contains(" cccc\n"), "{}", run.log.text());

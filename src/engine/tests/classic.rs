@@ -36,8 +36,10 @@ async fn an_image_bears_its_tags_labels_and_arguments_and_steps_are_listed() {
             .all(|step| step.started_at.is_some() && step.finished_at.is_some() && !step.cached)
     );
 
+    spec.build_id = unique();
     let second = build(&engine, &spec, MemoryContext::new(&dockerfile)).await;
     assert!(second.log.steps()[2].cached);
+    spec.build_id = unique();
     spec.no_cache = true;
     let third = build(&engine, &spec, MemoryContext::new(&dockerfile)).await;
     assert!(!third.log.steps()[2].cached);
