@@ -67,6 +67,13 @@ pub(super) fn build_fault(message: &str, failed_step: Option<&str>) -> EngineErr
             clip(message)
         ));
     }
+    // A path of the context may hold any of the words below.
+    let is_missing_path = has(&["failed to compute cache key", "failed to calculate checksum"])
+        && has(&["not found"])
+        && !has(&["failed to copy"]);
+    if is_missing_path || has(&["dockerfile parse error", "copy failed:", "add failed:"]) {
+        return EngineError::Dockerfile(clip(message));
+    }
     // Refusals first: a registry may well answer a pull with both words in one message.
     if has(&[
         "pull access denied",
@@ -81,7 +88,8 @@ pub(super) fn build_fault(message: &str, failed_step: Option<&str>) -> EngineErr
         "toomanyrequests",
         "429 too many",
         "failed to do request",
-        "failed to fetch",
+        "failed to fetch anonymous token",
+        "failed to fetch oauth token",
         "unexpected status code",
         "unexpected status from",
         "received unexpected http status",
@@ -89,7 +97,7 @@ pub(super) fn build_fault(message: &str, failed_step: Option<&str>) -> EngineErr
         "i/o timeout",
         "tls handshake",
         "connection reset",
-        "net/http",
+        "net/http: ",
         "client.timeout",
     ]) {
         return EngineError::Registry(format!("a base image cannot be pulled: {}", clip(message)));
@@ -122,10 +130,7 @@ pub(super) fn push_fault(message: &str) -> EngineError {
         "forbidden",
         "invalid",
         "unsupported",
-        "401",
-        "403",
-        "405 method not allowed",
-        "413",
+        "status: 4",
         "name unknown",
         "not found",
         "x509:",
@@ -133,13 +138,16 @@ pub(super) fn push_fault(message: &str) -> EngineError {
     ];
     let passing = [
         "status: 5",
-        "429",
+        "status: 408",
+        "status: 429",
         "toomanyrequests",
         "too many requests",
         "timeout",
         "dial tcp",
-        "eof",
-        "reset",
+        ": eof",
+        "unexpected eof",
+        "connection reset",
+        "broken pipe",
     ];
     if !passing.iter().any(|needle| text.contains(needle)) && refused.iter().any(|needle| text.contains(needle)) {
         EngineError::Refused(format!("the registry refused the push: {}", clip(message)))
@@ -218,6 +226,14 @@ mod tests {
             ("dockerfile parse error line 1: unknown instruction: FRO", "dockerfile"),
             ("failed to compute cache key: \"/x\" not found: not found", "dockerfile"),
             (
+                "failed to compute cache key: \"/unauthorized/net/http\" not found: not found",
+                "dockerfile",
+            ),
+            (
+                "failed to compute cache key: failed to copy: httpReadSeeker: failed open: unexpected status code 502",
+                "registry",
+            ),
+            (
                 "pull access denied for x, repository does not exist or may require 'docker login'",
                 "refused",
             ),
@@ -263,6 +279,7 @@ mod tests {
             "errors:\ndenied: quota exceeded",
             "http: server gave HTTP response to HTTPS client",
             "manifest invalid: manifest invalid",
+            "received unexpected HTTP status: 413 Request Entity Too Large",
         ] {
             assert!(matches!(push_fault(refused), EngineError::Refused(_)), "{refused}");
         }
@@ -271,6 +288,8 @@ mod tests {
             "toomanyrequests: slow down",
             "Put \"http://r/v2/a/blobs/403401\": dial tcp 127.0.0.1:1: connect: connection refused",
             "unexpected EOF",
+            "received unexpected HTTP status: 429 Too Many Requests",
+            "Patch \"http://127.0.0.1:40134/v2/a/blobs/uploads/413\": EOF",
             "read tcp 1.1.1.1:1->2.2.2.2:2: read: connection reset by peer",
         ] {
             let fault = push_fault(passing);

@@ -1,6 +1,6 @@
 //! The Docker Engine: builds images and pushes them, over its HTTP interface.
 //!
-//! BuildKit is served through a session of our own ([`session`]); the classic builder gets a tar stream. Nothing here
+//! BuildKit is served through a session of our own; the classic builder gets a tar stream. Nothing here
 //! knows of repositories, queues or stored builds, and nothing here is written to disk. No wait is without a limit,
 //! except for a step that runs while the engine answers.
 
