@@ -157,10 +157,13 @@ create table builds (
     queued_at timestamptz not null,
     started_at timestamptz,
     finished_at timestamptz,
-    -- The lease: who builds, which attempt this is, until when. Every write of a worker names both.
+    -- The lease: who builds, until when.
     worker_id text,
-    attempt bigint not null,
     leased_until timestamptz,
+    -- How often it was claimed. Never goes back, unlike `attempt`: every write of a worker names it.
+    fence bigint not null,
+    -- The attempts that count towards the limit.
+    attempt bigint not null,
     -- Not to be claimed before; set while a fault is given time to pass.
     not_before timestamptz,
     cancel_requested boolean not null,
@@ -168,7 +171,7 @@ create table builds (
     log_sealed boolean not null,
     unique (repository_id, number)
 );
-create index builds_queued on builds (id) where status = 'queued';
+create index builds_by_status on builds (status, id);
 create index builds_running on builds (leased_until) where status = 'running';
 create index builds_by_ref on builds (repository_id, rule_id, source_name) where status in ('queued', 'running');
 create index builds_by_repository on builds (repository_id, id);
@@ -190,7 +193,8 @@ create table published_tags (
     newest_order text,
     newest_build text,
     pushing_build text,
-    pushing_attempt bigint,
+    -- Which claim of that build.
+    pushing_fence bigint,
     primary key (image, tag)
 );
 

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Store, StoreError, from_json, known, on};
+use super::{AFTER_EVERY_ID, Reader, Store, StoreError, from_json, known, on};
 use crate::domain::{
     build::{BaseImage, Cause, ErrorKind, Failure, Phase, Plan, Status, Step},
     ids::{BuildId, RepositoryId, RuleId, WorkerId},
@@ -93,21 +93,18 @@ pub(super) struct Row {
     cancel_requested: bool,
     log_size: i64,
     log_sealed: bool,
-    queue_position: Option<i64>,
 }
 
-/// The columns of a [`Row`]; the queue position is only counted for builds that wait.
+/// Selects [`Row`]s; what follows says which.
 macro_rules! select_builds {
-    ($rest:literal) => {
+    ($($rest:literal),+ $(,)?) => {
         concat!(
             "select b.id, b.number, b.repository_id, r.namespace, r.name, r.visibility, b.rule_id, b.status, b.phase, b.cause, \
              b.source_type, b.source_name, b.commit_sha, b.commit_message, b.plan, b.push_order, b.digest, b.base_images, \
              b.steps, b.superseded_by, b.error_kind, b.error_message, b.queued_at, b.started_at, b.finished_at, b.worker_id, \
-             b.attempt, b.not_before, b.cancel_requested, b.log_size, b.log_sealed, \
-             case when b.status = 'queued' then \
-             (select count(*) + 1 from builds q where q.status = 'queued' and q.id < b.id) end as queue_position \
+             b.attempt, b.not_before, b.cancel_requested, b.log_size, b.log_sealed \
              from builds b join repositories r on r.id = b.repository_id ",
-            $rest
+            $($rest),+
         )
     };
 }
@@ -158,10 +155,33 @@ impl TryFrom<Row> for Build {
             cancel_requested: row.cancel_requested,
             log_size: u64::try_from(row.log_size).map_err(|_| StoreError::Corrupt("a negative log size".to_owned()))?,
             log_sealed: row.log_sealed,
-            queue_position: row.queue_position,
+            queue_position: None,
         })
     }
 }
+
+/// One page of those builds that the first condition selects. Each selection is a statement of its own: with conditions
+/// that a parameter can switch off, no index is used. `$1`: everything may be seen, `$2`: the caller's namespace, `$3`: where
+/// the page before ended, `$4`: the page's size, `$5`: repository, `$6`: status.
+macro_rules! select_page {
+    ($selection:literal) => {
+        select_builds!(
+            "where ",
+            $selection,
+            "($1 or r.visibility = 'public' or r.namespace = $2) and b.id < $3 order by b.id desc limit $4"
+        )
+    };
+}
+
+pub(super) const PAGE: &str = select_page!("");
+pub(super) const PAGE_OF_REPOSITORY: &str = select_page!("b.repository_id = $5 and ");
+pub(super) const PAGE_OF_STATUS: &str = select_page!("b.status = $6 and ");
+pub(super) const PAGE_OF_BOTH: &str = select_page!("b.repository_id = $5 and b.status = $6 and ");
+
+pub(super) const COUNT_BY_STATUS: &str = "select status, count(*) from builds group by status";
+
+pub(super) const COUNT_QUEUED_BETWEEN: &str =
+    "select count(*) from builds where status = 'queued' and id >= $1 and id < $2";
 
 impl Store {
     pub async fn build(&self, id: &BuildId) -> Result<Option<Build>, StoreError> {
@@ -169,28 +189,30 @@ impl Store {
         let row = on!(reader.handle(), c => {
             sqlx::query_as::<_, Row>(select_builds!("where b.id = $1")).bind(id.as_str()).fetch_optional(c).await
         })?;
-        row.map(Build::try_from).transpose()
+        Ok(with_positions(reader, row).await?.pop())
     }
 
     /// Builds, newest first.
     pub async fn builds(&self, filter: &BuildFilter) -> Result<Vec<Build>, StoreError> {
+        let sql = match (&filter.repository, filter.status) {
+            (None, None) => PAGE,
+            (Some(_), None) => PAGE_OF_REPOSITORY,
+            (None, Some(_)) => PAGE_OF_STATUS,
+            (Some(_), Some(_)) => PAGE_OF_BOTH,
+        };
         let mut reader = self.reader().await?;
         let rows = on!(reader.handle(), c => {
-            sqlx::query_as::<_, Row>(select_builds!(
-                "where ($1 = '' or b.repository_id = $1) and ($2 = '' or b.status = $2) \
-                 and ($3 or r.visibility = 'public' or r.namespace = $4) and ($5 = '' or b.id < $5) \
-                 order by b.id desc limit $6"
-            ))
-            .bind(filter.repository.as_ref().map(RepositoryId::as_str).unwrap_or_default())
-            .bind(filter.status.map(Status::as_str).unwrap_or_default())
-            .bind(filter.all)
-            .bind(filter.own_namespace.as_deref().unwrap_or_default())
-            .bind(filter.before.as_ref().map(BuildId::as_str).unwrap_or_default())
-            .bind(i64::from(filter.limit))
-            .fetch_all(c)
-            .await
+            sqlx::query_as::<_, Row>(sql)
+                .bind(filter.all)
+                .bind(filter.own_namespace.as_deref().unwrap_or_default())
+                .bind(filter.before.as_ref().map_or(AFTER_EVERY_ID, BuildId::as_str))
+                .bind(i64::from(filter.limit))
+                .bind(filter.repository.as_ref().map(RepositoryId::as_str))
+                .bind(filter.status.map(Status::as_str))
+                .fetch_all(c)
+                .await
         })?;
-        rows.into_iter().map(Build::try_from).collect()
+        with_positions(reader, rows).await
     }
 
     /// The newest build of a repository that has ended or not, if there is any.
@@ -202,17 +224,32 @@ impl Store {
                 .fetch_optional(c)
                 .await
         })?;
-        row.map(Build::try_from).transpose()
+        Ok(with_positions(reader, row).await?.pop())
     }
 
     /// How many builds are in each state.
     pub async fn count_builds(&self) -> Result<Vec<(Status, i64)>, StoreError> {
         let mut reader = self.reader().await?;
-        let rows: Vec<(String, i64)> = on!(reader.handle(), c => {
-            sqlx::query_as("select status, count(*) from builds group by status").fetch_all(c).await
-        })?;
+        let rows: Vec<(String, i64)> = on!(reader.handle(), c => sqlx::query_as(COUNT_BY_STATUS).fetch_all(c).await)?;
         rows.into_iter()
             .map(|(status, count)| Ok((known("status", &status, Status::parse)?, count)))
             .collect()
     }
+}
+
+/// Builds of rows that come newest first, with the places in the queue of those that wait.
+///
+/// Each place is counted from the next older one's on: together that is one walk along the index, however many they are.
+async fn with_positions(mut reader: Reader, rows: impl IntoIterator<Item = Row>) -> Result<Vec<Build>, StoreError> {
+    let mut builds: Vec<Build> = rows.into_iter().map(Build::try_from).collect::<Result<_, _>>()?;
+    let (mut position, mut counted_to) = (1, String::new());
+    for build in builds.iter_mut().rev().filter(|build| build.status == Status::Queued) {
+        let between: i64 = on!(reader.handle(), c => {
+            sqlx::query_scalar(COUNT_QUEUED_BETWEEN).bind(&counted_to).bind(build.id.as_str()).fetch_one(c).await
+        })?;
+        position += between;
+        build.queue_position = Some(position);
+        counted_to = build.id.to_string();
+    }
+    Ok(builds)
 }

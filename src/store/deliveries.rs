@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Store, StoreError, from_json, intake, on};
+use super::{AFTER_EVERY_ID, Store, StoreError, from_json, intake, on};
 use crate::domain::{
     delivery::Outcome,
     ids::{BuildId, DeliveryId, RepositoryId},
@@ -79,10 +79,10 @@ impl Store {
         let rows = on!(reader.handle(), c => {
             sqlx::query_as::<_, Row>(
                 "select id, repository_id, provider, event, delivery_id, received_at, source_name, commit_sha, outcome, reason, \
-                 builds from deliveries where repository_id = $1 and ($2 = '' or id < $2) order by id desc limit $3",
+                 builds from deliveries where repository_id = $1 and id < $2 order by id desc limit $3",
             )
             .bind(repository.as_str())
-            .bind(before.map(DeliveryId::as_str).unwrap_or_default())
+            .bind(before.map_or(AFTER_EVERY_ID, DeliveryId::as_str))
             .bind(i64::from(limit))
             .fetch_all(c)
             .await

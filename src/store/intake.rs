@@ -74,6 +74,21 @@ pub struct QueuedBuild {
     pub number: i64,
 }
 
+pub(super) const BY_DELIVERY_ID: &str =
+    "select id, builds from deliveries where repository_id = $1 and delivery_id = $2 and repeats is null";
+
+pub(super) const BY_BODY: &str =
+    "select id, builds from deliveries where repository_id = $1 and body_hash = $2 and repeats is null limit 1";
+
+pub(super) const UNDER_WAY: &str = "select id, number, status from builds where repository_id = $1 and rule_id = $2 and source_name = $3 \
+     and source_type = $4 and commit_sha = $5 and status in ('queued', 'running') and not cancel_requested \
+     order by id limit 1";
+
+/// SQLite takes the index of builds by ref only where the condition of that index is repeated word for word.
+pub(super) const SUPERSEDE: &str = "update builds set status = 'superseded', superseded_by = $6, finished_at = $7, not_before = null, error_kind = null, \
+     error_message = null where repository_id = $1 and rule_id = $2 and source_name = $3 and source_type = $4 \
+     and status in ('queued', 'running') and status = 'queued' and push_order < $5 returning id";
+
 impl Store {
     /// Records deliveries and queues their builds in one synced transaction. Answers in the order of `deliveries`.
     ///
@@ -174,10 +189,7 @@ fn short(commit: &str) -> &str {
 async fn known_delivery(tx: &mut Tx, new: &NewDelivery) -> Result<Option<Accepted>, StoreError> {
     let by_id: Option<(String, String)> = match &new.delivery_id {
         Some(delivery_id) => on!(tx.handle(), c => {
-            sqlx::query_as(
-                "select id, builds from deliveries \
-                 where repository_id = $1 and delivery_id = $2 and repeats is null",
-            )
+            sqlx::query_as(BY_DELIVERY_ID)
             .bind(new.repository_id.as_str())
             .bind(delivery_id)
             .fetch_optional(c)
@@ -189,10 +201,7 @@ async fn known_delivery(tx: &mut Tx, new: &NewDelivery) -> Result<Option<Accepte
         (Some(earlier), _) => (Some(earlier), "the same delivery came before"),
         (None, Some(hash)) => (
             on!(tx.handle(), c => {
-                sqlx::query_as(
-                    "select id, builds from deliveries \
-                     where repository_id = $1 and body_hash = $2 and repeats is null limit 1",
-                )
+                sqlx::query_as(BY_BODY)
                 .bind(new.repository_id.as_str())
                 .bind(hash.as_slice())
                 .fetch_optional(c)
@@ -261,11 +270,7 @@ async fn build_under_way(
 ) -> Result<Option<(BuildId, i64, String)>, StoreError> {
     let Some(commit) = &request.commit else { return Ok(None) };
     let found: Option<(String, i64, String)> = on!(tx.handle(), c => {
-        sqlx::query_as(
-            "select id, number, status from builds where repository_id = $1 and rule_id = $2 and source_name = $3 \
-             and source_type = $4 and commit_sha = $5 and status in ('queued', 'running') and not cancel_requested \
-             order by id limit 1",
-        )
+        sqlx::query_as(UNDER_WAY)
         .bind(new.repository_id.as_str())
         .bind(request.rule_id.as_str())
         .bind(&request.source_name)
@@ -289,8 +294,8 @@ async fn insert_build(tx: &mut Tx, new: &NewDelivery, request: &BuildRequest) ->
     on!(tx.handle(), c => {
         sqlx::query(
             "insert into builds (id, repository_id, number, rule_id, status, cause, source_type, source_name, commit_sha, \
-             commit_message, plan, push_order, base_images, steps, queued_at, attempt, cancel_requested, log_size, log_sealed) \
-             values ($1, $2, $3, $4, 'queued', $5, $6, $7, $8, $9, $10, $11, '[]', '[]', $12, 0, false, 0, false)",
+             commit_message, plan, push_order, base_images, steps, queued_at, fence, attempt, cancel_requested, log_size, log_sealed) \
+             values ($1, $2, $3, $4, 'queued', $5, $6, $7, $8, $9, $10, $11, '[]', '[]', $12, 0, 0, false, 0, false)",
         )
         .bind(request.id.as_str())
         .bind(new.repository_id.as_str())
@@ -320,11 +325,7 @@ async fn supersede_older(
 ) -> Result<usize, StoreError> {
     let order = request.push_order.as_deref().unwrap_or(request.id.as_str());
     let superseded: Vec<String> = on!(tx.handle(), c => {
-        sqlx::query_scalar(
-            "update builds set status = 'superseded', superseded_by = $6, finished_at = $7, not_before = null \
-             where repository_id = $1 and rule_id = $2 and source_name = $3 and source_type = $4 and status = 'queued' \
-             and push_order < $5 returning id",
-        )
+        sqlx::query_scalar(SUPERSEDE)
         .bind(new.repository_id.as_str())
         .bind(request.rule_id.as_str())
         .bind(&request.source_name)

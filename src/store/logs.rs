@@ -1,7 +1,11 @@
 //! The logs of builds until they are sealed: pieces in the database, so that any process can show them and a crash
 //! loses none.
 
-use super::{Lease, LeaseLost, Store, StoreError, Tx, on};
+use super::{
+    Lease, LeaseLost, Store, StoreError, Tx,
+    lease::{held, update_held},
+    on,
+};
 use crate::domain::{build::Status, ids::BuildId};
 
 /// A piece of a log.
@@ -12,6 +16,9 @@ pub struct LogPiece {
     pub ended: bool,
 }
 
+pub(super) const UNSEALED: &str =
+    "select id from builds where not log_sealed and status not in ('queued', 'running') order by id limit $1";
+
 impl Store {
     /// Makes `bytes` the part of a running build's log that begins at `offset`.
     ///
@@ -21,42 +28,21 @@ impl Store {
         let (start, end) = (offset as i64, offset as i64 + bytes.len() as i64);
         let mut tx = self.begin().await?;
         let size: Option<i64> = on!(tx.handle(), c => {
-            sqlx::query_scalar(
-                "select log_size from builds where id = $1 and worker_id = $2 and attempt = $3 and status = 'running'",
-            )
-            .bind(lease.build().as_str())
-            .bind(lease.worker().as_str())
-            .bind(lease.attempt())
-            .fetch_optional(c)
-            .await
+            sqlx::query_scalar(concat!("select log_size from builds ", held!()))
+                .bind(lease.build().as_str())
+                .bind(lease.fence())
+                .fetch_optional(c)
+                .await
         })
         .map_err(StoreError::from)?;
-        match size {
-            Some(size) if size == start => {}
-            Some(size) if size == end => return Ok(()),
-            Some(size) => {
-                return Err(StoreError::Corrupt(format!("a log of {size} bytes cannot go on at {start}")).into());
-            }
-            None => return Err(LeaseLost::Lost),
+        let size = size.ok_or(LeaseLost::Lost)?;
+        if size == end {
+            return Ok(());
         }
-        let moved = on!(tx.handle(), c => {
-            sqlx::query(
-                "update builds set log_size = $5 \
-                 where id = $1 and worker_id = $2 and attempt = $3 and status = 'running' and log_size = $4",
-            )
-            .bind(lease.build().as_str())
-            .bind(lease.worker().as_str())
-            .bind(lease.attempt())
-            .bind(start)
-            .bind(end)
-            .execute(c)
-            .await
-            .map(|done| done.rows_affected())
-        })
-        .map_err(StoreError::from)?;
-        if moved != 1 {
-            return Err(LeaseLost::Lost);
+        if size != start {
+            return Err(StoreError::Corrupt(format!("a log of {size} bytes cannot go on at {start}")).into());
         }
+        update_held!(tx, lease, "log_size = $3", end)?;
         insert(&mut tx, lease.build().as_str(), start, bytes).await?;
         Ok(tx.commit().await?)
     }
@@ -96,7 +82,7 @@ impl Store {
         if sealed {
             return Ok(None);
         }
-        let ended = super::known("status", &status, crate::domain::build::Status::parse)?.is_final();
+        let ended = super::known("status", &status, Status::parse)?.is_final();
         let (size, offset) = (size as u64, offset.min(size as u64));
         let mut bytes = Vec::new();
         while offset + (bytes.len() as u64) < size && bytes.len() < max {
@@ -129,39 +115,47 @@ impl Store {
     pub async fn unsealed_logs(&self, limit: u32) -> Result<Vec<BuildId>, StoreError> {
         let mut reader = self.reader().await?;
         let ids: Vec<String> = on!(reader.handle(), c => {
-            sqlx::query_scalar(
-                "select id from builds where not log_sealed and status not in ('queued', 'running') order by id limit $1",
-            )
-            .bind(i64::from(limit))
-            .fetch_all(c)
-            .await
+            sqlx::query_scalar(UNSEALED).bind(i64::from(limit)).fetch_all(c).await
         })?;
         Ok(ids.into_iter().map(BuildId::from).collect())
     }
 
-    /// Records that a log is sealed elsewhere, and forgets its pieces.
+    /// Records that the log of a build that has ended is sealed elsewhere, and forgets its pieces.
     pub async fn mark_log_sealed(&self, build: &BuildId) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
-        on!(tx.handle(), c => {
-            sqlx::query("update builds set log_sealed = true where id = $1").bind(build.as_str()).execute(c).await.map(drop)
+        let sealed = on!(tx.handle(), c => {
+            sqlx::query("update builds set log_sealed = true where id = $1 and status not in ('queued', 'running')")
+                .bind(build.as_str())
+                .execute(c)
+                .await
+                .map(|done| done.rows_affected())
         })?;
-        on!(tx.handle(), c => {
-            sqlx::query("delete from log_chunks where build_id = $1").bind(build.as_str()).execute(c).await.map(drop)
-        })?;
+        if sealed == 1 {
+            on!(tx.handle(), c => {
+                sqlx::query("delete from log_chunks where build_id = $1").bind(build.as_str()).execute(c).await.map(drop)
+            })?;
+        }
         tx.commit().await
     }
 }
 
-/// Appends one line of the program's own to a log that is not sealed.
+/// Appends one line of the program's own to the log of a build that does not run. A running build's log belongs to its
+/// worker, who alone knows where it goes on: such a log, and a sealed one, stays as it is.
 pub(super) async fn append_line(tx: &mut Tx, build: &str, line: &str) -> Result<(), StoreError> {
-    let size: i64 = on!(tx.handle(), c => {
-        sqlx::query_scalar("update builds set log_size = log_size + $2 where id = $1 returning log_size")
-            .bind(build)
-            .bind(line.len() as i64)
-            .fetch_one(c)
-            .await
+    let size: Option<i64> = on!(tx.handle(), c => {
+        sqlx::query_scalar(
+            "update builds set log_size = log_size + $2 where id = $1 and status <> 'running' and not log_sealed \
+             returning log_size",
+        )
+        .bind(build)
+        .bind(line.len() as i64)
+        .fetch_optional(c)
+        .await
     })?;
-    insert(tx, build, size - line.len() as i64, line.as_bytes()).await
+    match size {
+        Some(size) => insert(tx, build, size - line.len() as i64, line.as_bytes()).await,
+        None => Ok(()),
+    }
 }
 
 async fn insert(tx: &mut Tx, build: &str, position: i64, bytes: &[u8]) -> Result<(), StoreError> {

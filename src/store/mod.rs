@@ -2,13 +2,16 @@
 //!
 //! No transaction and no pooled connection is ever held across I/O to anything but the database.
 
+mod attempts;
 mod builds;
 mod deliveries;
 mod intake;
+mod lease;
 mod logs;
 mod queue;
 mod registries;
 mod repositories;
+mod repository_changes;
 mod tags;
 mod users;
 mod workers;
@@ -26,13 +29,16 @@ use sqlx::{
 };
 
 pub use self::{
+    attempts::Requeue,
     builds::{Build, BuildFilter},
     deliveries::{Delivery, DeliveryBody},
     intake::{Accepted, BuildRequest, NewDelivery, QueuedBuild},
+    lease::{Lease, LeaseLost},
     logs::LogPiece,
-    queue::{Lease, LeaseLost, Leased, PoisonLimit, Requeue},
+    queue::{Leased, PoisonLimit},
     registries::{NewRegistry, RegistryRow},
-    repositories::{HookTarget, NewRepository, RepositoryChange, SavedRepository, SourceSecret},
+    repositories::HookTarget,
+    repository_changes::{NewRepository, RepositoryChange, SavedRepository, SourceSecret},
     tags::TagClaim,
     users::{NewToken, User},
     workers::Worker,
@@ -253,6 +259,9 @@ impl Store {
         })
     }
 }
+
+/// Sorts after every id, which are hexadecimal: where a list begins that names no place to go on from.
+const AFTER_EVERY_ID: &str = "g";
 
 fn to_json(value: &impl serde::Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|error| StoreError::Corrupt(error.to_string()))

@@ -117,43 +117,51 @@ impl Store {
         seal: impl Fn(&RegistryId) -> Option<Vec<u8>> + Send,
     ) -> Result<Option<(RegistryRow, bool)>, StoreError> {
         let trusted_realms = to_json(&new.trusted_realms)?;
-        let mut tx = self.begin().await?;
-        let existing: Option<(String, Vec<u8>)> = on!(tx.handle(), c => {
-            sqlx::query_as("select id, password from registries where namespace = $1 and host = $2")
+        loop {
+            let mut tx = self.begin().await?;
+            // Touching the row locks it on PostgreSQL.
+            let existing: Option<(String, Vec<u8>)> = on!(tx.handle(), c => {
+                sqlx::query_as("update registries set updated_at = $3 where namespace = $1 and host = $2 returning id, password")
+                    .bind(new.namespace)
+                    .bind(new.host)
+                    .bind(new.now)
+                    .fetch_optional(c)
+                    .await
+            })?;
+            let created = existing.is_none();
+            let (id, old_password) = match existing {
+                Some((id, password)) => (RegistryId::from(id), Some(password)),
+                None => (new.id.clone(), None),
+            };
+            let Some(password) = seal(&id).or(old_password) else {
+                return Ok(None);
+            };
+            let row = on!(tx.handle(), c => {
+                sqlx::query_as::<_, Row>(
+                    "insert into registries (id, namespace, host, username, password, trusted_realms, hook_id, hook_secret, \
+                     created_at, updated_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9) \
+                     on conflict (namespace, host) do update set username = $4, password = $5, trusted_realms = $6, \
+                     updated_at = $9 returning *",
+                )
+                .bind(id.as_str())
                 .bind(new.namespace)
                 .bind(new.host)
-                .fetch_optional(c)
+                .bind(new.username)
+                .bind(&password)
+                .bind(&trusted_realms)
+                .bind(new.hook_id.as_str())
+                .bind(new.sealed_hook_secret)
+                .bind(new.now)
+                .fetch_one(c)
                 .await
-        })?;
-        let created = existing.is_none();
-        let (id, old_password) = match existing {
-            Some((id, password)) => (RegistryId::from(id), Some(password)),
-            None => (new.id.clone(), None),
-        };
-        let Some(password) = seal(&id).or(old_password) else {
-            return Ok(None);
-        };
-        let row = on!(tx.handle(), c => {
-            sqlx::query_as::<_, Row>(
-                "insert into registries (id, namespace, host, username, password, trusted_realms, hook_id, hook_secret, \
-                 created_at, updated_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9) \
-                 on conflict (namespace, host) do update set username = $4, password = $5, trusted_realms = $6, \
-                 updated_at = $9 returning *",
-            )
-            .bind(id.as_str())
-            .bind(new.namespace)
-            .bind(new.host)
-            .bind(new.username)
-            .bind(&password)
-            .bind(&trusted_realms)
-            .bind(new.hook_id.as_str())
-            .bind(new.sealed_hook_secret)
-            .bind(new.now)
-            .fetch_one(c)
-            .await
-        })?;
-        tx.commit().await?;
-        Ok(Some((RegistryRow::try_from(row)?, created)))
+            })?;
+            // Somebody else stored the first credentials meanwhile: the password is sealed for another row. Again.
+            if row.id != id.as_str() {
+                continue;
+            }
+            tx.commit().await?;
+            return Ok(Some((RegistryRow::try_from(row)?, created)));
+        }
     }
 
     /// Forgets credentials; `false` if there were none.

@@ -1,57 +1,13 @@
-//! Repositories with their rules, links and secrets.
+//! Reading repositories with their rules, links and secrets.
 
 use chrono::{DateTime, Utc};
 
-use super::{Handle, Store, StoreError, Tx, from_json, known, on, to_json};
+use super::{AFTER_EVERY_ID, Handle, Store, StoreError, from_json, known, on};
 use crate::domain::{
-    ids::{HookId, RepositoryId, RuleId},
+    ids::{HookId, RepositoryId},
     repository::{Provider, Repository, RepositoryName, Source, Visibility},
     rule::{Rule, SourceType},
 };
-
-/// Everything about a repository that a person writes.
-pub struct RepositoryChange {
-    pub name: RepositoryName,
-    pub visibility: Visibility,
-    pub description: String,
-    pub image: Option<String>,
-    pub provider: Provider,
-    pub source_url: String,
-    pub source_account: Option<String>,
-    pub submodules: bool,
-    /// A rule that says the same as a stored one keeps that one's id.
-    pub rules: Vec<Rule>,
-    pub links: Vec<String>,
-    pub detect_base_images: bool,
-    /// Names that stay or are set; all others are removed. The value is sealed; `None` keeps what is stored.
-    pub build_secrets: Option<Vec<(String, Option<Vec<u8>>)>>,
-    /// Sealed; `Keep` leaves what is stored.
-    pub credentials: SourceSecret,
-    /// Sealed; `None` keeps what is stored.
-    pub webhook_secret: Option<Vec<u8>>,
-}
-
-/// What a change does to the stored credentials of a source.
-pub enum SourceSecret {
-    Keep,
-    Remove,
-    Set(Vec<u8>),
-}
-
-/// What a repository needs when it is new.
-pub struct NewRepository {
-    pub id: RepositoryId,
-    pub hook_id: HookId,
-    /// Sealed; used where the change brings none: a hook without a secret cannot exist.
-    pub webhook_secret: Vec<u8>,
-    pub now: DateTime<Utc>,
-}
-
-/// What saving did.
-pub struct SavedRepository {
-    pub repository: Repository,
-    pub created: bool,
-}
 
 /// A repository as its webhook needs it.
 pub struct HookTarget {
@@ -139,11 +95,7 @@ impl Store {
 
     pub async fn repository(&self, id: &RepositoryId) -> Result<Option<HookTarget>, StoreError> {
         let mut reader = self.reader().await?;
-        let row = on!(reader.handle(), c => select!("where id = $1").bind(id.as_str()).fetch_optional(c).await)?;
-        match row {
-            Some(row) => Ok(Some(complete(reader.handle(), row).await?)),
-            None => Ok(None),
-        }
+        by_id(reader.handle(), id).await
     }
 
     /// The repository whose webhook this is.
@@ -168,11 +120,11 @@ impl Store {
         let mut reader = self.reader().await?;
         let rows = on!(reader.handle(), c => {
             select!(
-                "where ($1 or visibility = 'public' or namespace = $2) and ($3 = '' or id < $3) order by id desc limit $4"
+                "where ($1 or visibility = 'public' or namespace = $2) and id < $3 order by id desc limit $4"
             )
             .bind(all)
             .bind(own_namespace.unwrap_or_default())
-            .bind(before.map(RepositoryId::as_str).unwrap_or_default())
+            .bind(before.map_or(AFTER_EVERY_ID, RepositoryId::as_str))
             .bind(i64::from(limit))
             .fetch_all(c)
             .await
@@ -208,51 +160,6 @@ impl Store {
         Ok(graph)
     }
 
-    /// Creates (`existing` is `None`) or replaces a repository.
-    ///
-    /// `None`: meanwhile somebody else created or deleted one of that name; look again.
-    pub async fn put_repository(
-        &self,
-        existing: Option<&RepositoryId>,
-        new: &NewRepository,
-        change: &RepositoryChange,
-    ) -> Result<Option<SavedRepository>, StoreError> {
-        let mut tx = self.begin().await?;
-        let id = existing.unwrap_or(&new.id);
-        let done = match existing {
-            Some(id) => update(&mut tx, id, change, new.now).await?,
-            None => insert(&mut tx, new, change).await?,
-        };
-        if !done {
-            return Ok(None);
-        }
-        write_rules(&mut tx, id, &change.rules).await?;
-        write_links(&mut tx, id, &change.links).await?;
-        if let Some(secrets) = &change.build_secrets {
-            write_build_secrets(&mut tx, id, secrets).await?;
-        }
-        let row = on!(tx.handle(), c => select!("where id = $1").bind(id.as_str()).fetch_one(c).await)?;
-        let repository = complete(tx.handle(), row).await?.repository;
-        tx.commit().await?;
-        Ok(Some(SavedRepository {
-            repository,
-            created: existing.is_none(),
-        }))
-    }
-
-    /// Deletes a repository with its builds, logs and ledger; answers the ids of its builds.
-    pub async fn delete_repository(&self, id: &RepositoryId) -> Result<Vec<String>, StoreError> {
-        let mut tx = self.begin().await?;
-        let builds: Vec<String> = on!(tx.handle(), c => {
-            sqlx::query_scalar("select id from builds where repository_id = $1").bind(id.as_str()).fetch_all(c).await
-        })?;
-        on!(tx.handle(), c => {
-            sqlx::query("delete from repositories where id = $1").bind(id.as_str()).execute(c).await.map(drop)
-        })?;
-        tx.commit().await?;
-        Ok(builds)
-    }
-
     /// The sealed credentials of a repository's source.
     pub async fn source_credentials(&self, id: &RepositoryId) -> Result<Option<Vec<u8>>, StoreError> {
         let mut reader = self.reader().await?;
@@ -281,17 +188,32 @@ fn repository_name(namespace: &str, name: &str) -> Result<RepositoryName, StoreE
     RepositoryName::new(namespace, name).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
-/// Adds to a row what is kept in other tables.
-async fn complete(mut handle: Handle<'_>, row: Row) -> Result<HookTarget, StoreError> {
-    let rules = on!(handle.reborrow(), c => {
+/// A repository's rules, in their order.
+pub(super) async fn rules(handle: Handle<'_>, repository: &str) -> Result<Vec<Rule>, StoreError> {
+    let rows = on!(handle, c => {
         sqlx::query_as::<_, RuleRow>(
             "select id, source_type, source, docker_tag, dockerfile, context, autobuild, cache, target, platforms, build_args \
              from rules where repository_id = $1 order by position",
         )
-        .bind(&row.id)
+        .bind(repository)
         .fetch_all(c)
         .await
     })?;
+    rows.into_iter().map(Rule::try_from).collect()
+}
+
+/// The repository with this id, if there is one.
+pub(super) async fn by_id(mut handle: Handle<'_>, id: &RepositoryId) -> Result<Option<HookTarget>, StoreError> {
+    let row = on!(handle.reborrow(), c => select!("where id = $1").bind(id.as_str()).fetch_optional(c).await)?;
+    match row {
+        Some(row) => Ok(Some(complete(handle, row).await?)),
+        None => Ok(None),
+    }
+}
+
+/// Adds to a row what is kept in other tables.
+async fn complete(mut handle: Handle<'_>, row: Row) -> Result<HookTarget, StoreError> {
+    let rules = rules(handle.reborrow(), &row.id).await?;
     let links: Vec<String> = on!(handle.reborrow(), c => {
         sqlx::query_scalar("select image from links where repository_id = $1 order by image").bind(&row.id).fetch_all(c).await
     })?;
@@ -311,7 +233,7 @@ async fn complete(mut handle: Handle<'_>, row: Row) -> Result<HookTarget, StoreE
             submodules: row.submodules,
             credentials_set: row.source_credentials.is_some(),
         },
-        rules: rules.into_iter().map(Rule::try_from).collect::<Result<_, _>>()?,
+        rules,
         id: row.id.into(),
         description: row.description,
         image: row.image,
@@ -326,194 +248,4 @@ async fn complete(mut handle: Handle<'_>, row: Row) -> Result<HookTarget, StoreE
         repository,
         sealed_webhook_secret: row.webhook_secret,
     })
-}
-
-async fn insert(tx: &mut Tx, new: &NewRepository, change: &RepositoryChange) -> Result<bool, StoreError> {
-    let credentials = match &change.credentials {
-        SourceSecret::Set(sealed) => Some(sealed),
-        SourceSecret::Keep | SourceSecret::Remove => None,
-    };
-    let inserted = on!(tx.handle(), c => {
-        sqlx::query(
-            "insert into repositories (id, namespace, name, visibility, description, image, provider, source_url, \
-             source_account, submodules, source_credentials, hook_id, webhook_secret, detect_base_images, next_number, \
-             created_at, updated_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 1, $15, $15) \
-             on conflict (namespace, name) do nothing",
-        )
-        .bind(new.id.as_str())
-        .bind(change.name.namespace())
-        .bind(change.name.name())
-        .bind(change.visibility.as_str())
-        .bind(&change.description)
-        .bind(change.image.as_deref())
-        .bind(change.provider.as_str())
-        .bind(&change.source_url)
-        .bind(change.source_account.as_deref())
-        .bind(change.submodules)
-        .bind(credentials)
-        .bind(new.hook_id.as_str())
-        .bind(change.webhook_secret.as_ref().unwrap_or(&new.webhook_secret))
-        .bind(change.detect_base_images)
-        .bind(new.now)
-        .execute(c)
-        .await
-        .map(|done| done.rows_affected())
-    })?;
-    Ok(inserted == 1)
-}
-
-async fn update(
-    tx: &mut Tx,
-    id: &RepositoryId,
-    change: &RepositoryChange,
-    now: DateTime<Utc>,
-) -> Result<bool, StoreError> {
-    let (replaces_credentials, credentials) = match &change.credentials {
-        SourceSecret::Keep => (false, None),
-        SourceSecret::Remove => (true, None),
-        SourceSecret::Set(sealed) => (true, Some(sealed)),
-    };
-    let updated = on!(tx.handle(), c => {
-        sqlx::query(
-            "update repositories set visibility = $2, description = $3, image = $4, provider = $5, source_url = $6, \
-             source_account = $7, submodules = $8, \
-             source_credentials = case when $9 then $10 else source_credentials end, \
-             webhook_secret = coalesce($11, webhook_secret), detect_base_images = $12, updated_at = $13 where id = $1",
-        )
-        .bind(id.as_str())
-        .bind(change.visibility.as_str())
-        .bind(&change.description)
-        .bind(change.image.as_deref())
-        .bind(change.provider.as_str())
-        .bind(&change.source_url)
-        .bind(change.source_account.as_deref())
-        .bind(change.submodules)
-        .bind(replaces_credentials)
-        .bind(credentials)
-        .bind(change.webhook_secret.as_ref())
-        .bind(change.detect_base_images)
-        .bind(now)
-        .execute(c)
-        .await
-        .map(|done| done.rows_affected())
-    })?;
-    Ok(updated == 1)
-}
-
-/// Replaces the rules. A rule that says the same as a stored one keeps its id, so that builds and their order stay
-/// with it.
-async fn write_rules(tx: &mut Tx, repository: &RepositoryId, rules: &[Rule]) -> Result<(), StoreError> {
-    let rows = on!(tx.handle(), c => {
-        sqlx::query_as::<_, RuleRow>(
-            "select id, source_type, source, docker_tag, dockerfile, context, autobuild, cache, target, platforms, build_args \
-             from rules where repository_id = $1 order by position",
-        )
-        .bind(repository.as_str())
-        .fetch_all(c)
-        .await
-    })?;
-    let mut stored: Vec<Rule> = rows.into_iter().map(Rule::try_from).collect::<Result<_, _>>()?;
-    on!(tx.handle(), c => {
-        sqlx::query("delete from rules where repository_id = $1").bind(repository.as_str()).execute(c).await.map(drop)
-    })?;
-    for (position, rule) in rules.iter().enumerate() {
-        let same = |old: &Rule| {
-            old.source_type == rule.source_type
-                && old.source == rule.source
-                && old.docker_tag == rule.docker_tag
-                && old.dockerfile == rule.dockerfile
-                && old.context == rule.context
-        };
-        let id = match stored.iter().position(same) {
-            Some(index) => stored.remove(index).id,
-            None => RuleId::new(),
-        };
-        let platforms = to_json(&rule.platforms)?;
-        let build_args = to_json(&rule.build_args)?;
-        on!(tx.handle(), c => {
-            sqlx::query(
-                "insert into rules (id, repository_id, position, source_type, source, docker_tag, dockerfile, context, \
-                 autobuild, cache, target, platforms, build_args) \
-                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
-            )
-            .bind(id.as_str())
-            .bind(repository.as_str())
-            .bind(position as i64)
-            .bind(rule.source_type.as_str())
-            .bind(&rule.source)
-            .bind(&rule.docker_tag)
-            .bind(&rule.dockerfile)
-            .bind(&rule.context)
-            .bind(rule.autobuild)
-            .bind(rule.cache)
-            .bind(&rule.target)
-            .bind(&platforms)
-            .bind(&build_args)
-            .execute(c)
-            .await
-            .map(drop)
-        })?;
-    }
-    Ok(())
-}
-
-async fn write_links(tx: &mut Tx, repository: &RepositoryId, links: &[String]) -> Result<(), StoreError> {
-    on!(tx.handle(), c => {
-        sqlx::query("delete from links where repository_id = $1").bind(repository.as_str()).execute(c).await.map(drop)
-    })?;
-    for link in links {
-        on!(tx.handle(), c => {
-            sqlx::query("insert into links (repository_id, image) values ($1, $2) on conflict do nothing")
-                .bind(repository.as_str())
-                .bind(link)
-                .execute(c)
-                .await
-                .map(drop)
-        })?;
-    }
-    Ok(())
-}
-
-async fn write_build_secrets(
-    tx: &mut Tx,
-    repository: &RepositoryId,
-    secrets: &[(String, Option<Vec<u8>>)],
-) -> Result<(), StoreError> {
-    let stored: Vec<String> = on!(tx.handle(), c => {
-        sqlx::query_scalar("select name from build_secrets where repository_id = $1")
-            .bind(repository.as_str())
-            .fetch_all(c)
-            .await
-    })?;
-    for name in stored
-        .iter()
-        .filter(|name| !secrets.iter().any(|(kept, _)| kept == *name))
-    {
-        on!(tx.handle(), c => {
-            sqlx::query("delete from build_secrets where repository_id = $1 and name = $2")
-                .bind(repository.as_str())
-                .bind(name)
-                .execute(c)
-                .await
-                .map(drop)
-        })?;
-    }
-    for (name, value) in secrets
-        .iter()
-        .filter_map(|(name, value)| value.as_ref().map(|value| (name, value)))
-    {
-        on!(tx.handle(), c => {
-            sqlx::query(
-                "insert into build_secrets (repository_id, name, value) values ($1, $2, $3) \
-                 on conflict (repository_id, name) do update set value = $3",
-            )
-            .bind(repository.as_str())
-            .bind(name)
-            .bind(value)
-            .execute(c)
-            .await
-            .map(drop)
-        })?;
-    }
-    Ok(())
 }

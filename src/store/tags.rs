@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Lease, LeaseLost, Store, StoreError, Tx, on};
+use super::{Lease, LeaseLost, Store, StoreError, Tx, lease::hold, on};
 use crate::domain::ids::BuildId;
 
 /// May a build push a tag?
@@ -27,25 +27,14 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<TagClaim, LeaseLost> {
         let mut tx = self.begin().await?;
-        let still_ours: Option<i64> = on!(tx.handle(), c => {
-            sqlx::query_scalar(
-                "select attempt from builds where id = $1 and worker_id = $2 and attempt = $3 and status = 'running'",
-            )
-            .bind(lease.build().as_str())
-            .bind(lease.worker().as_str())
-            .bind(lease.attempt())
-            .fetch_optional(c)
-            .await
-        })
-        .map_err(StoreError::from)?;
-        still_ours.ok_or(LeaseLost::Lost)?;
+        hold(&mut tx, lease).await?;
         // Inserting or touching the row locks it until the commit.
-        let (order, newest, pushing, attempt): (Option<String>, Option<String>, Option<String>, Option<i64>) =
+        let (order, newest, pushing, fence): (Option<String>, Option<String>, Option<String>, Option<i64>) =
             on!(tx.handle(), c => {
                 sqlx::query_as(
                     "insert into published_tags (image, tag) values ($1, $2) \
                      on conflict (image, tag) do update set tag = excluded.tag \
-                     returning newest_order, newest_build, pushing_build, pushing_attempt",
+                     returning newest_order, newest_build, pushing_build, pushing_fence",
                 )
                 .bind(image)
                 .bind(tag)
@@ -58,18 +47,18 @@ impl Store {
         {
             return Ok(TagClaim::Newer(newest.into()));
         }
-        if let (Some(pushing), Some(attempt)) = (pushing, attempt)
+        if let (Some(pushing), Some(fence)) = (pushing, fence)
             && pushing != lease.build().as_str()
-            && is_running(&mut tx, &pushing, attempt, now).await?
+            && is_running(&mut tx, &pushing, fence, now).await?
         {
             return Ok(TagClaim::Busy(pushing.into()));
         }
         on!(tx.handle(), c => {
-            sqlx::query("update published_tags set pushing_build = $3, pushing_attempt = $4 where image = $1 and tag = $2")
+            sqlx::query("update published_tags set pushing_build = $3, pushing_fence = $4 where image = $1 and tag = $2")
                 .bind(image)
                 .bind(tag)
                 .bind(lease.build().as_str())
-                .bind(lease.attempt())
+                .bind(lease.fence())
                 .execute(c)
                 .await
                 .map(drop)
@@ -82,15 +71,16 @@ impl Store {
     /// Records that the leased build has pushed a tag, and lets go of it.
     pub async fn tag_pushed(&self, lease: &Lease, push_order: &str, image: &str, tag: &str) -> Result<(), LeaseLost> {
         let mut tx = self.begin().await?;
+        hold(&mut tx, lease).await?;
         let changed = on!(tx.handle(), c => {
             sqlx::query(
-                "update published_tags set newest_order = $5, newest_build = $3, pushing_build = null, pushing_attempt = null \
-                 where image = $1 and tag = $2 and pushing_build = $3 and pushing_attempt = $4",
+                "update published_tags set newest_order = $5, newest_build = $3, pushing_build = null, pushing_fence = null \
+                 where image = $1 and tag = $2 and pushing_build = $3 and pushing_fence = $4",
             )
             .bind(image)
             .bind(tag)
             .bind(lease.build().as_str())
-            .bind(lease.attempt())
+            .bind(lease.fence())
             .bind(push_order)
             .execute(c)
             .await
@@ -108,11 +98,11 @@ impl Store {
 pub(super) async fn release(tx: &mut Tx, lease: &Lease) -> Result<(), StoreError> {
     on!(tx.handle(), c => {
         sqlx::query(
-            "update published_tags set pushing_build = null, pushing_attempt = null \
-             where pushing_build = $1 and pushing_attempt = $2",
+            "update published_tags set pushing_build = null, pushing_fence = null \
+             where pushing_build = $1 and pushing_fence = $2",
         )
         .bind(lease.build().as_str())
-        .bind(lease.attempt())
+        .bind(lease.fence())
         .execute(c)
         .await
         .map(drop)
@@ -120,13 +110,13 @@ pub(super) async fn release(tx: &mut Tx, lease: &Lease) -> Result<(), StoreError
     Ok(())
 }
 
-async fn is_running(tx: &mut Tx, build: &str, attempt: i64, now: DateTime<Utc>) -> Result<bool, StoreError> {
+async fn is_running(tx: &mut Tx, build: &str, fence: i64, now: DateTime<Utc>) -> Result<bool, StoreError> {
     let running: Option<i64> = on!(tx.handle(), c => {
         sqlx::query_scalar(
-            "select attempt from builds where id = $1 and attempt = $2 and status = 'running' and leased_until >= $3",
+            "select fence from builds where id = $1 and fence = $2 and status = 'running' and leased_until >= $3",
         )
         .bind(build)
-        .bind(attempt)
+        .bind(fence)
         .bind(now)
         .fetch_optional(c)
         .await
