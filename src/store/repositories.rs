@@ -142,7 +142,7 @@ impl Store {
         let rows: Vec<(String, String, Option<String>, Option<String>)> = on!(reader.handle(), c => {
             sqlx::query_as(
                 "select r.namespace, r.name, r.image, l.image from repositories r \
-                 left join links l on l.repository_id = r.id order by r.id",
+                 left join links l on l.repository_id = r.id order by r.id, l.image",
             )
             .fetch_all(c)
             .await

@@ -1,7 +1,14 @@
 //! Every test of the store runs on SQLite and on PostgreSQL.
 
+mod builds;
+mod database;
 mod intake;
+mod logs;
 mod queue;
+mod registries;
+mod repositories;
+mod tags;
+mod users;
 
 use std::{collections::BTreeMap, future::Future, path::PathBuf};
 
