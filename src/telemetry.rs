@@ -152,7 +152,7 @@ mod tests {
         let check = |filter: &str, expected: usize| {
             let sink = Sink::default();
             tracing::subscriber::with_default(text_subscriber(parse_filter(filter).unwrap(), sink.writer()), || {
-                tracing::info!(target: "sqlx::query", "select 1");
+                tracing::info!(target: "sqlx", "select 1");
                 tracing::info!("ours");
                 tracing::debug!("ours, in detail");
             });
