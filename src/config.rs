@@ -9,8 +9,6 @@ use std::{
 use serde::Deserialize;
 use url::Url;
 
-use crate::telemetry::LogFormat;
-
 /// The file that is read when none is named and it is there.
 pub const FILE_NAME: &str = "hullworks.toml";
 
@@ -62,6 +60,17 @@ pub enum BuilderChoice {
     Auto,
     Buildkit,
     Classic,
+}
+
+/// How log records are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    #[default]
+    Auto,
+    Text,
+    Json,
 }
 
 /// Watching of base images.
@@ -241,9 +250,6 @@ impl Config {
         if self.build_timeout_seconds == 0 {
             return invalid("build_timeout_seconds", "it is at least 1");
         }
-        if let Err(error) = crate::telemetry::check_filter(&self.log) {
-            return invalid("log", &error.to_string());
-        }
         if self.base_images.poll_seconds == 0 {
             return invalid("base_images.poll_seconds", "it is at least 1");
         }
@@ -310,7 +316,6 @@ mod tests {
         check("default_registry = 'team'", "default_registry");
         check("concurrency = 1000", "concurrency");
         check("build_timeout_seconds = 0", "build_timeout_seconds");
-        check("log = 'hullworks=loud'", "log");
         check("[base_images]\npoll_seconds = 0", "base_images.poll_seconds");
         assert!(settings("listen = '127.0.0.1:99999'").is_err());
     }

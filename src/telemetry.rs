@@ -4,24 +4,14 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use serde::Deserialize;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
-/// How records are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// Text on a terminal, JSON elsewhere.
-    #[default]
-    Auto,
-    Text,
-    Json,
-}
+use crate::config::LogFormat;
 
 /// A filter that cannot be understood, or records that are set up twice.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
+#[error("log: {0}")]
 pub struct TelemetryError(String);
 
 /// Quiet where `info` of a library is our `debug`: each statement is one to sqlx.
@@ -41,11 +31,6 @@ pub fn init(filter: &str, format: LogFormat) -> Result<(), TelemetryError> {
         false => tracing::subscriber::set_global_default(text_subscriber(filter, std::io::stderr)),
     };
     set.map_err(|error| TelemetryError(error.to_string()))
-}
-
-/// Checks a filter without setting anything up.
-pub fn check_filter(filter: &str) -> Result<(), TelemetryError> {
-    parse_filter(filter).map(drop)
 }
 
 fn parse_filter(filter: &str) -> Result<EnvFilter, TelemetryError> {
@@ -167,7 +152,7 @@ mod tests {
         let check = |filter: &str, expected: usize| {
             let sink = Sink::default();
             tracing::subscriber::with_default(text_subscriber(parse_filter(filter).unwrap(), sink.writer()), || {
-                tracing::info!(target: "sqlx::query", "select 1");
+                tracing::info!(target: "sqlx", "select 1");
                 tracing::info!("ours");
                 tracing::debug!("ours, in detail");
             });
@@ -181,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_filter_that_cannot_be_understood_is_refused_by_name() {
-        let message = check_filter("hullworks=loud").unwrap_err().to_string();
+        let message = parse_filter("hullworks=loud").unwrap_err().to_string();
         assert!(message.contains("hullworks=loud"), "{message}");
     }
 }

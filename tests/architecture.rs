@@ -15,6 +15,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("signals", &[]),
     ("tokens", &[]),
+    ("passwords", &[]),
     ("secrets", &[]),
     ("vault", &[]),
     ("layout", &["domain"]),
@@ -51,7 +52,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "source", "store", "vault", "web", "worker",
         ],
     ),
-    ("cli", &["app", "clock", "config", "domain", "layout", "store", "telemetry", "tokens", "vault"]),
+    ("cli", &["app", "clock", "config", "domain", "layout", "passwords", "store", "telemetry", "tokens", "vault"]),
 ];
 
 /// Libraries that one part alone may know.

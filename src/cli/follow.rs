@@ -123,8 +123,17 @@ impl Follower<'_> {
         // The first answer tells whether there is such a build.
         let build = self.document().await?;
         self.line.status.show(&build, Clock::system().now());
-        while self.stream_once().await? == Stream::Broken {
-            self.retry.pause(None).await?;
+        loop {
+            let before = self.last_event.clone();
+            if self.stream_once().await? == Stream::Ended {
+                break;
+            }
+            let build = self.document().await?;
+            // A log that ended without saying so brings nothing more, however often it is asked for.
+            if has_ended(&build) && self.last_event == before {
+                break;
+            }
+            sleep(FIRST_PAUSE).await;
         }
         self.outcome().await
     }
@@ -134,7 +143,7 @@ impl Follower<'_> {
         loop {
             let build = self.document().await?;
             self.line.status.show(&build, Clock::system().now());
-            if !matches!(build["status"].as_str(), Some("queued" | "running")) {
+            if has_ended(&build) {
                 return Ok(build);
             }
             sleep(POLL).await;
@@ -148,7 +157,7 @@ impl Follower<'_> {
                     self.retry = Retry::new();
                     return Ok(build);
                 }
-                Err(error) if error.may_pass() => self.retry.pause(Some(error)).await?,
+                Err(error) if error.may_pass() => self.retry.pause(error).await?,
                 Err(error) => return Err(error.into()),
             }
         }
@@ -176,7 +185,6 @@ impl Follower<'_> {
                     continue;
                 }
             };
-            self.retry = Retry::new();
             for event in parser.feed(&piece).map_err(|error| Failure::caused_by(&error))? {
                 self.last_event = event.id.or(self.last_event.take());
                 match event.name.as_str() {
@@ -187,6 +195,10 @@ impl Follower<'_> {
             }
         }
     }
+}
+
+fn has_ended(build: &Value) -> bool {
+    !matches!(build["status"].as_str(), Some("queued" | "running"))
 }
 
 /// Log and status line on one terminal.
@@ -237,12 +249,9 @@ impl Retry {
         }
     }
 
-    async fn pause(&mut self, error: Option<ClientError>) -> Result<(), Failure> {
+    async fn pause(&mut self, error: ClientError) -> Result<(), Failure> {
         if Instant::now() >= self.until {
-            return Err(match error {
-                Some(error) => error.into(),
-                None => Failure::Failed("the server ends the log again and again before the build ends".to_owned()),
-            });
+            return Err(error.into());
         }
         sleep(self.pause).await;
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);

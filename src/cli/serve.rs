@@ -26,7 +26,7 @@ impl Serve {
 
 /// Begins to log, with a warning for each variable that was most likely meant to be another.
 pub fn start_logging(config: &Config) -> Result<(), Failure> {
-    telemetry::init(&config.log, config.log_format).map_err(|error| Failure::caused_by(&error))?;
+    telemetry::init(&config.log, config.log_format).map_err(|error| Failure::Usage(error.to_string()))?;
     for name in environment::unknown_variables(std::env::vars_os().map(|(name, _)| name)) {
         tracing::warn!(
             variable = name,

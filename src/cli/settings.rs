@@ -5,10 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, builder::BoolishValueParser};
 use url::Url;
 
-use crate::{
-    config::{BaseImages, BuilderChoice, Config, ConfigError, Settings},
-    telemetry::LogFormat,
-};
+use crate::config::{BaseImages, BuilderChoice, Config, ConfigError, LogFormat, Settings};
 
 /// Flags of every command that works on an installation itself.
 ///

@@ -1,15 +1,16 @@
 //! The program as it is called: what it writes, where, and with which exit code.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod backup;
 mod installation;
 mod server;
 mod usage;
 
 use std::{
-    fs::File,
     io::Write,
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 /// How a call ended.
@@ -62,11 +63,17 @@ impl Call {
         status.unwrap().code()
     }
 
+    /// Starts and goes on without waiting.
+    fn start(mut self) -> Child {
+        let command = self.command.stdin(Stdio::null()).stdout(Stdio::null());
+        command.stderr(Stdio::piped()).spawn().unwrap()
+    }
+
     fn run(mut self) -> Called {
         let mut input = tempfile::tempfile().unwrap();
         input.write_all(&self.input).unwrap();
         std::io::Seek::rewind(&mut input).unwrap();
-        let output = self.command.stdin(Stdio::from(File::from(input))).output().unwrap();
+        let output = self.command.stdin(Stdio::from(input)).output().unwrap();
         Called {
             code: output.status.code(),
             stdout: String::from_utf8(output.stdout).unwrap(),

@@ -136,6 +136,30 @@ fn a_followed_log_is_taken_up_where_it_broke_off_and_the_outcome_decides() {
 }
 
 #[test]
+fn ctrl_c_ends_the_following_and_says_how_to_cancel() {
+    let (reached, log_asked_for) = std::sync::mpsc::channel();
+    let server = Server::start(move |request, _| {
+        if request.line.ends_with("/log") {
+            // Once nobody waits any more nobody needs to know.
+            let _ = reached.send(());
+            return Answer::Events("event: log\nid: 1\ndata: x\n\n".to_owned());
+        }
+        Answer::Json(200, build("running"))
+    });
+    let child = server.call(&["logs", "b1", "--follow"]).start();
+    log_asked_for.recv_timeout(std::time::Duration::from_secs(30)).unwrap();
+    let interrupt = std::process::Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(interrupt.unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let words = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{words}");
+    assert!(words.contains("hullworks cancel b1"), "{words}");
+    assert!(server.requests("POST").is_empty());
+}
+
+#[test]
 fn a_trigger_that_builds_nothing_is_refused_and_says_why() {
     let server = Server::start(|_, _| {
         Answer::Json(
