@@ -5,6 +5,15 @@ use chrono::{DateTime, Utc};
 use super::{Store, StoreError, on};
 use crate::domain::ids::WorkerId;
 
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: String,
+    name: String,
+    concurrency: i64,
+    started_at: DateTime<Utc>,
+    last_seen_at: DateTime<Utc>,
+}
+
 /// A process that builds, as it last told of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Worker {
@@ -41,8 +50,8 @@ impl Store {
     /// Workers that were alive at `since` or later, by name.
     pub async fn workers_since(&self, since: DateTime<Utc>) -> Result<Vec<Worker>, StoreError> {
         let mut reader = self.reader().await?;
-        let rows: Vec<(String, String, i64, DateTime<Utc>, DateTime<Utc>)> = on!(reader.handle(), c => {
-            sqlx::query_as(
+        let rows = on!(reader.handle(), c => {
+            sqlx::query_as::<_, Row>(
                 "select id, name, concurrency, started_at, last_seen_at from workers where last_seen_at >= $1 order by name, id",
             )
             .bind(since)
@@ -51,12 +60,12 @@ impl Store {
         })?;
         Ok(rows
             .into_iter()
-            .map(|(id, name, concurrency, started_at, last_seen_at)| Worker {
-                id: id.into(),
-                name,
-                concurrency,
-                started_at,
-                last_seen_at,
+            .map(|row| Worker {
+                id: row.id.into(),
+                name: row.name,
+                concurrency: row.concurrency,
+                started_at: row.started_at,
+                last_seen_at: row.last_seen_at,
             })
             .collect())
     }
