@@ -17,6 +17,27 @@ pub struct Worker {
     pub last_seen_at: DateTime<Utc>,
 }
 
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: String,
+    name: String,
+    concurrency: i64,
+    started_at: DateTime<Utc>,
+    last_seen_at: DateTime<Utc>,
+}
+
+impl From<Row> for Worker {
+    fn from(row: Row) -> Self {
+        Self {
+            id: row.id.into(),
+            name: row.name,
+            concurrency: row.concurrency,
+            started_at: row.started_at,
+            last_seen_at: row.last_seen_at,
+        }
+    }
+}
+
 impl Store {
     /// Tells that a worker is alive.
     pub async fn worker_seen(&self, worker: &Worker) -> Result<(), StoreError> {
@@ -41,23 +62,14 @@ impl Store {
     /// Workers that were alive at `since` or later, by name.
     pub async fn workers_since(&self, since: DateTime<Utc>) -> Result<Vec<Worker>, StoreError> {
         let mut reader = self.reader().await?;
-        let rows: Vec<(String, String, i64, DateTime<Utc>, DateTime<Utc>)> = on!(reader.handle(), c => {
-            sqlx::query_as(
+        let rows = on!(reader.handle(), c => {
+            sqlx::query_as::<_, Row>(
                 "select id, name, concurrency, started_at, last_seen_at from workers where last_seen_at >= $1 order by name, id",
             )
             .bind(since)
             .fetch_all(c)
             .await
         })?;
-        Ok(rows
-            .into_iter()
-            .map(|(id, name, concurrency, started_at, last_seen_at)| Worker {
-                id: id.into(),
-                name,
-                concurrency,
-                started_at,
-                last_seen_at,
-            })
-            .collect())
+        Ok(rows.into_iter().map(Worker::from).collect())
     }
 }

@@ -73,7 +73,7 @@ async fn a_sealed_log_is_elsewhere_and_only_that_of_an_ended_build_is_sealed() {
         store.finish(&lease, &Ending::Canceled, &[], at(3)).await.unwrap();
         assert_eq!(store.log_extent(&build.id).await.unwrap(), Some((4, true)));
         assert!(store.read_log(&build.id, 0, 2).await.unwrap().unwrap().ended);
-        assert_eq!(store.unsealed_logs(10).await.unwrap(), [build.id.clone()]);
+        assert_eq!(store.unsealed_logs(10).await.unwrap(), std::slice::from_ref(&build.id));
         for _ in 0..2 {
             store.mark_log_sealed(&build.id).await.unwrap();
             assert!(store.unsealed_logs(10).await.unwrap().is_empty());

@@ -78,7 +78,7 @@ async fn workers_are_those_that_were_seen_lately() {
         let (old, new) = (worker("a", 1), worker("b", 5));
         store.worker_seen(&old).await.unwrap();
         store.worker_seen(&new).await.unwrap();
-        assert_eq!(store.workers_since(at(5)).await.unwrap(), [new.clone()]);
+        assert_eq!(store.workers_since(at(5)).await.unwrap(), std::slice::from_ref(&new));
         let old = Worker {
             last_seen_at: at(9),
             ..old
