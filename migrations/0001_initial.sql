@@ -172,7 +172,8 @@ create table builds (
     unique (repository_id, number)
 );
 create index builds_by_status on builds (status, id);
-create index builds_by_ref on builds (repository_id, rule_id, source_name) where status in ('queued', 'running');
+create index builds_by_ref on builds (repository_id, rule_id, source_name, source_type, id)
+    where status in ('queued', 'running');
 create index builds_by_repository on builds (repository_id, id);
 create index builds_unsealed on builds (id)
     where not log_sealed and status not in ('queued', 'running');

@@ -5,15 +5,6 @@ use chrono::{DateTime, Utc};
 use super::{Store, StoreError, on};
 use crate::domain::ids::WorkerId;
 
-#[derive(sqlx::FromRow)]
-struct Row {
-    id: String,
-    name: String,
-    concurrency: i64,
-    started_at: DateTime<Utc>,
-    last_seen_at: DateTime<Utc>,
-}
-
 /// A process that builds, as it last told of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Worker {
@@ -24,6 +15,27 @@ pub struct Worker {
     pub concurrency: i64,
     pub started_at: DateTime<Utc>,
     pub last_seen_at: DateTime<Utc>,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: String,
+    name: String,
+    concurrency: i64,
+    started_at: DateTime<Utc>,
+    last_seen_at: DateTime<Utc>,
+}
+
+impl From<Row> for Worker {
+    fn from(row: Row) -> Self {
+        Self {
+            id: row.id.into(),
+            name: row.name,
+            concurrency: row.concurrency,
+            started_at: row.started_at,
+            last_seen_at: row.last_seen_at,
+        }
+    }
 }
 
 impl Store {
@@ -58,15 +70,6 @@ impl Store {
             .fetch_all(c)
             .await
         })?;
-        Ok(rows
-            .into_iter()
-            .map(|row| Worker {
-                id: row.id.into(),
-                name: row.name,
-                concurrency: row.concurrency,
-                started_at: row.started_at,
-                last_seen_at: row.last_seen_at,
-            })
-            .collect())
+        Ok(rows.into_iter().map(Worker::from).collect())
     }
 }

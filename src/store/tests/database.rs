@@ -167,11 +167,11 @@ async fn what_is_asked_often_is_answered_from_an_index() {
         ),
         (
             intake::UNDER_WAY,
-            "INDEX builds_by_ref (repository_id=? AND rule_id=? AND source_name=?)",
+            "INDEX builds_by_ref (repository_id=? AND rule_id=? AND source_name=? AND source_type=?)",
         ),
         (
             intake::SUPERSEDE,
-            "INDEX builds_by_ref (repository_id=? AND rule_id=? AND source_name=?)",
+            "INDEX builds_by_ref (repository_id=? AND rule_id=? AND source_name=? AND source_type=?)",
         ),
         (builds::COUNT_BY_STATUS, "COVERING INDEX builds_by_status"),
         (
