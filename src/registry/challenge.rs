@@ -153,6 +153,7 @@ mod tests {
         check("", &[]);
         check(" , ,", &[]);
         check("Negotiate", &["negotiate"]);
+        check("Bearer realm=", &["bearer"]);
         check("Negotiate, Basic realm=x", &["negotiate", "basic realm=x"]);
         check(
             r#"Negotiate YII+/a==, Bearer realm="r", a=b"#,
@@ -173,7 +174,6 @@ mod tests {
             r#"Bearer realm="a\"#,
             r#"Bearer realm="a" service="b""#,
             r#"Bearer realm="a"b"#,
-            "Bearer realm=",
             "Bearer realm==x",
             "realm=x",
             "Bearer realm=https://x",
