@@ -1,7 +1,9 @@
 //! The real Docker Engine, used through its own command line: what a test sees is what a person would.
 
-use std::{path::Path, process::Stdio};
+use std::{fs, path::Path, process::Stdio};
 
+use base64::Engine as _;
+use serde_json::{Value, json};
 use tokio::process::Command;
 
 use super::command;
@@ -66,6 +68,49 @@ impl Engine {
         let mut all = vec!["run", "--rm", "--network", "none", image];
         all.extend(arguments);
         command::run("docker", &all).await
+    }
+
+    /// As [`Engine::pull`], from a registry that asks for a name and a password.
+    pub async fn pull_as(&self, image: &str, user: &str, password: &str) {
+        self.signed_in("pull", image, user, password).await;
+    }
+
+    /// As [`Engine::push`], to a registry that asks for a name and a password.
+    pub async fn push_as(&self, image: &str, user: &str, password: &str) {
+        self.signed_in("push", image, user, password).await;
+    }
+
+    /// Runs one command with a login of its own, which nobody else on the machine sees.
+    async fn signed_in(&self, verb: &str, image: &str, user: &str, password: &str) {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let encoded = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+        let login = json!({ "auths": { host_of(image): { "auth": encoded } } });
+        fs::write(directory.path().join("config.json"), login.to_string()).expect("a file");
+        let mut docker = Command::new("docker");
+        docker
+            .arg("--config")
+            .arg(directory.path())
+            .args([verb, "--quiet", image]);
+        command::output_of(&mut docker, &[]).await;
+    }
+
+    /// What the engine knows of an image, as `docker image inspect` shows it.
+    pub async fn inspect(&self, image: &str) -> Value {
+        let text = command::run("docker", &["image", "inspect", "--format", "{{json .}}", image]).await;
+        serde_json::from_str(&text).expect("a JSON document")
+    }
+
+    /// How an image was made, step by step, with nothing cut.
+    pub async fn history(&self, image: &str) -> String {
+        command::run("docker", &["image", "history", "--no-trunc", image]).await
+    }
+
+    /// What a build has left in the engine: its containers, running or not, and its temporary images.
+    pub async fn traces_of(&self, build: &str) -> String {
+        let label = format!("label=io.hullworks.build={build}");
+        let containers = command::run("docker", &["container", "ls", "--all", "--quiet", "--filter", &label]).await;
+        let images = self.images(&format!("hullworks.invalid/build:{build}")).await;
+        format!("{containers}{}", images.join(" "))
     }
 
     /// Whole names of the images that match a reference with wildcards, such as `127.0.0.1:5000/*/*`.

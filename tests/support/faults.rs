@@ -15,6 +15,8 @@ pub enum Fault {
     None,
     /// Every request is answered with this status, and never reaches the server.
     Status(u16),
+    /// Connections are taken, and nothing is ever answered.
+    Stall,
     /// The connection breaks after the client has sent so many bytes.
     CutAfter(u64),
 }
@@ -75,6 +77,11 @@ async fn pass(mut client: TcpStream, upstream: &str, fault: Fault) -> std::io::R
             let answer = format!("HTTP/1.1 {status} Fault\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
             client.write_all(answer.as_bytes()).await?;
             client.shutdown().await?;
+        }
+        Fault::Stall => {
+            // Read, so that the client's end is seen.
+            let mut ignored = tokio::io::sink();
+            copy(&mut client, &mut ignored).await?;
         }
         Fault::CutAfter(bytes) => {
             let mut server = TcpStream::connect(upstream).await?;

@@ -139,6 +139,11 @@ impl Repository {
         self.git(&["rev-parse", "HEAD"]).await
     }
 
+    /// The clone's directory, for what cannot be said in files given by path and content.
+    pub fn path(&self) -> &Path {
+        &self.work
+    }
+
     /// Runs git in the clone, the same on every machine: nobody's own settings, and no question for a password.
     pub async fn git(&self, arguments: &[&str]) -> String {
         command::output_of(git_in(&self.work).args(arguments), &[]).await

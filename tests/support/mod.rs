@@ -5,11 +5,17 @@
 
 pub mod command;
 pub mod engine;
+pub mod events;
 pub mod faults;
+pub mod gate;
 pub mod git_server;
 pub mod port;
 pub mod postgres;
+pub mod process;
 pub mod registry;
 pub mod server;
 pub mod wait;
 pub mod webhook;
+pub mod witness;
+pub mod worker;
+pub mod world;

@@ -3,8 +3,8 @@
 use std::{
     fs::{self, OpenOptions},
     io::Write,
-    path::PathBuf,
-    process::{Child, Command, ExitStatus, Stdio},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     time::Duration,
 };
 
@@ -12,20 +12,37 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{command, port, wait, webhook::Webhook};
+use super::{
+    command,
+    events::Events,
+    port,
+    process::{self, BINARY, PATIENCE},
+    wait,
+    webhook::Webhook,
+};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_hullworks");
-
-/// How long the service may take to get ready, or to end after it was asked to.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The secret of every webhook that [`Server::put_repository`] sets up.
+pub const WEBHOOK_SECRET: &str = "a long secret of this webhook";
 
 /// How a server is started.
 #[derive(Default)]
 pub struct Options {
     /// PostgreSQL instead of SQLite.
     pub database_url: Option<String>,
-    /// Lines for the beginning of hullworks.toml.
+    /// Lines for hullworks.toml.
     pub settings: String,
+    /// The engine is absent by intention: the service counts as started when it answers.
+    pub without_engine: bool,
+}
+
+impl Options {
+    /// The defaults but for some lines of hullworks.toml.
+    pub fn with_settings(lines: &str) -> Self {
+        Self {
+            settings: lines.to_owned(),
+            ..Self::default()
+        }
+    }
 }
 
 /// A running service with an administrator `admin`; it ends, and its data is gone, when this is dropped.
@@ -95,11 +112,18 @@ impl Server {
 
     /// Asks the process to end and waits until it has.
     pub async fn sigterm(&mut self) -> ExitStatus {
-        command::run("kill", &["-TERM", &self.process.id().to_string()]).await;
-        wait::until("the service to end", PATIENCE, async || {
-            self.process.try_wait().expect("the state of a child process")
-        })
-        .await
+        self.signal("TERM").await;
+        self.exit().await
+    }
+
+    /// Sends the process a signal by its name, such as `TERM`.
+    pub async fn signal(&self, name: &str) {
+        process::signal(&self.process, name).await;
+    }
+
+    /// Waits until the process has ended by itself.
+    pub async fn exit(&mut self) -> ExitStatus {
+        process::end_of(&mut self.process).await
     }
 
     /// Starts the process again, on the same data and port, after it has ended.
@@ -109,7 +133,12 @@ impl Server {
     }
 
     async fn wait_until_ready(&mut self) {
-        let ready = format!("{}/readyz", self.url());
+        let path = if self.options.without_engine {
+            "healthz"
+        } else {
+            "readyz"
+        };
+        let ready = format!("{}/{path}", self.url());
         wait::until("the service to get ready", PATIENCE, async || {
             let ended = self.process.try_wait().expect("the state of a child process");
             assert!(ended.is_none(), "the service ended: {}", self.process_log());
@@ -119,13 +148,26 @@ impl Server {
         .await;
     }
 
-    fn data(&self) -> PathBuf {
+    /// The data directory.
+    pub fn data(&self) -> PathBuf {
         self.directory.path().join("data")
     }
 
+    /// # Panics
+    /// Where it runs on SQLite.
+    pub fn database_url(&self) -> &str {
+        self.options.database_url.as_deref().expect("a server on PostgreSQL")
+    }
+
     /// What the process has said so far.
-    fn process_log(&self) -> String {
+    pub fn process_log(&self) -> String {
         fs::read_to_string(log_file(&self.directory)).unwrap_or_default()
+    }
+
+    /// A reading request of the API, to be sent; `path` as in [`Server::request`].
+    pub fn get(&self, path: &str) -> reqwest::RequestBuilder {
+        let url = format!("{}/api/v1{path}", self.url());
+        self.client.get(url).bearer_auth(&self.token)
     }
 
     /// One request of the API, `path` from `/api/v1` on; the status and the answer.
@@ -145,8 +187,7 @@ impl Server {
 
     /// Creates or replaces a repository, `namespace/name`, and returns its webhook.
     pub async fn put_repository(&self, name: &str, mut document: Value) -> Webhook {
-        let secret = "a long secret of this webhook";
-        document["source"]["webhook_secret"] = json!(secret);
+        document["source"]["webhook_secret"] = json!(WEBHOOK_SECRET);
         let (status, answer) = self
             .request(Method::PUT, &format!("/repositories/{name}"), Some(document))
             .await;
@@ -156,7 +197,7 @@ impl Server {
                 .as_str()
                 .expect("a webhook's address")
                 .to_owned(),
-            secret: secret.to_owned(),
+            secret: WEBHOOK_SECRET.to_owned(),
         }
     }
 
@@ -174,6 +215,55 @@ impl Server {
         build
     }
 
+    /// Asks for a build to be canceled.
+    pub async fn cancel(&self, id: &str) -> (u16, Value) {
+        self.request(Method::POST, &format!("/builds/{id}/cancel"), None).await
+    }
+
+    /// Tries a build again, with the `same` inputs or `refresh`ed ones, and returns the new build's id.
+    pub async fn retry(&self, id: &str, inputs: &str) -> String {
+        let body = json!({ "inputs": inputs });
+        let (status, answer) = self
+            .request(Method::POST, &format!("/builds/{id}/retry"), Some(body))
+            .await;
+        assert_eq!(status, 202, "{answer:#}");
+        ids(&answer["builds"]).remove(0)
+    }
+
+    /// Everything in a list of the API, `path` as in [`Server::request`], newest first.
+    pub async fn list(&self, path: &str) -> Vec<Value> {
+        let mut items = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let page = format!("{path}?limit=200{cursor}");
+            let (status, answer) = self.request(Method::GET, &page, None).await;
+            assert_eq!(status, 200, "{answer:#}");
+            items.extend(answer["items"].as_array().expect("a page of a list").iter().cloned());
+            match answer["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return items,
+            }
+        }
+    }
+
+    /// The ledger of a repository, newest first.
+    pub async fn deliveries(&self, name: &str) -> Vec<Value> {
+        self.list(&format!("/repositories/{name}/deliveries")).await
+    }
+
+    /// The builds of a repository, newest first.
+    pub async fn builds(&self, name: &str) -> Vec<Value> {
+        self.list(&format!("/repositories/{name}/builds")).await
+    }
+
+    /// Stores the credentials of a registry for a namespace.
+    pub async fn put_registry(&self, namespace: &str, host: &str, username: &str, password: &str) {
+        let path = format!("/namespaces/{namespace}/registries/{}", host.replace(':', "%3A"));
+        let body = json!({ "username": username, "password": password });
+        let (status, answer) = self.request(Method::PUT, &path, Some(body)).await;
+        assert!(matches!(status, 200 | 201), "{status} {answer:#}");
+    }
+
     /// Waits until a build is as wanted, and returns it. `what` is the condition in words.
     pub async fn wait_for(&self, id: &str, what: &str, deadline: Duration, wanted: impl Fn(&Value) -> bool) -> Value {
         let mut last = Value::Null;
@@ -188,13 +278,29 @@ impl Server {
 
     /// Waits for the end of a build that has to succeed, and returns it; otherwise shows its log.
     pub async fn wait_for_success(&self, id: &str, deadline: Duration) -> Value {
+        self.wait_for_end(id, "succeeded", deadline).await
+    }
+
+    /// As [`Server::wait_for_success`], for an end of any status.
+    pub async fn wait_for_end(&self, id: &str, status: &str, deadline: Duration) -> Value {
         let build = self
             .wait_for(id, "the build's end", deadline, |build| !build["finished_at"].is_null())
             .await;
-        if build["status"] != "succeeded" {
-            panic!("{build:#}\n{}", self.log(id).await);
+        if build["status"] != status {
+            panic!("not {status}: {build:#}\n{}", self.log(id).await);
         }
         build
+    }
+
+    /// The log of a build as it grows, after the event of this id.
+    pub async fn log_events(&self, id: &str, last_event_id: Option<&str>) -> Events {
+        let mut request = self
+            .get(&format!("/builds/{id}/log"))
+            .header("accept", "text/event-stream");
+        if let Some(last) = last_event_id {
+            request = request.header("last-event-id", last);
+        }
+        Events::of(request.send().await.expect("an answer of the API"))
     }
 
     /// The whole log of a build.
@@ -205,6 +311,25 @@ impl Server {
             (status, answer) => panic!("{status} {answer:#}"),
         }
     }
+}
+
+/// Runs `hullworks serve` where it has to refuse to start, on this data directory and with these settings from the
+/// environment; returns its exit code and what it said.
+pub async fn refusal_to_start(data: &Path, settings: &[(&str, &str)]) -> (i32, String) {
+    let mut command = tokio::process::Command::new(BINARY);
+    command
+        .args(["serve", "--data-dir"])
+        .arg(data)
+        .env("HULLWORKS_LISTEN", format!("127.0.0.1:{}", port::free()))
+        .envs(settings.iter().copied())
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let Output { status, stdout, stderr } = tokio::time::timeout(PATIENCE, command.output())
+        .await
+        .expect("the service refuses to start instead of running")
+        .expect("the service's binary can be started");
+    let said = [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    (status.code().expect("it ends by itself"), said.concat())
 }
 
 /// The ids in a list of builds, which are strings or documents with an `id`.

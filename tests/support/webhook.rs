@@ -1,6 +1,7 @@
 //! Signed webhooks, as the forges send them.
 
 use hmac::{Hmac, KeyInit, Mac};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use uuid::Uuid;
@@ -18,7 +19,59 @@ pub struct Push<'a> {
     pub message: &'a str,
 }
 
+impl Push<'_> {
+    /// As GitHub tells of it.
+    pub fn github(&self) -> Value {
+        let (owner, name) = self.full_name.split_once('/').expect("owner/name");
+        let commit = json!({ "id": self.commit, "message": self.message, "added": [], "modified": [], "removed": [] });
+        json!({
+            "ref": format!("refs/heads/{}", self.branch),
+            "before": NO_COMMIT,
+            "after": self.commit,
+            "created": true,
+            "deleted": false,
+            "forced": false,
+            "commits": [commit],
+            "head_commit": commit,
+            "repository": {
+                "name": name, "full_name": self.full_name, "clone_url": self.clone_url,
+                "owner": { "login": owner, "name": owner }
+            },
+            "pusher": { "name": "test" }
+        })
+    }
+}
+
+/// One request as it goes over the wire.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Delivery {
+    /// With a header set, or replaced.
+    pub fn with(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        let name = HeaderName::from_bytes(name.as_bytes()).expect("a header's name");
+        let value = HeaderValue::from_bytes(value.as_ref()).expect("a header's value");
+        self.headers.insert(name, value);
+        self
+    }
+
+    pub fn without(mut self, name: &str) -> Self {
+        self.headers.remove(name);
+        self
+    }
+
+    /// With another body, and the signature of the old one.
+    pub fn with_body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self
+    }
+}
+
 /// The webhook of one repository, as the answer to its creation gave it.
+#[derive(Debug, Clone)]
 pub struct Webhook {
     pub url: String,
     pub secret: String,
@@ -27,37 +80,36 @@ pub struct Webhook {
 impl Webhook {
     /// Sends a push as GitHub does; returns the status and the answer.
     pub async fn github(&self, push: &Push<'_>) -> (u16, Value) {
-        let (owner, name) = push.full_name.split_once('/').expect("owner/name");
-        let commit = json!({ "id": push.commit, "message": push.message, "added": [], "modified": [], "removed": [] });
-        let payload = json!({
-            "ref": format!("refs/heads/{}", push.branch),
-            "before": NO_COMMIT,
-            "after": push.commit,
-            "created": true,
-            "deleted": false,
-            "forced": false,
-            "commits": [commit],
-            "head_commit": commit,
-            "repository": {
-                "name": name, "full_name": push.full_name, "clone_url": push.clone_url,
-                "owner": { "login": owner, "name": owner }
-            },
-            "pusher": { "name": "test" }
-        });
+        self.send(&self.github_event("push", push.github().to_string())).await
+    }
+
+    /// An event of GitHub's under a new delivery id, signed.
+    pub fn github_event(&self, event: &str, body: impl Into<Vec<u8>>) -> Delivery {
         let id = Uuid::now_v7().to_string();
-        let headers = [("x-github-event", "push"), ("x-github-delivery", &id)];
-        self.send("x-hub-signature-256", &headers, &payload).await
+        let headers = [("x-github-event", event), ("x-github-delivery", &id)];
+        self.delivery("x-hub-signature-256", &headers, body.into())
     }
 
     /// Sends a push as Bitbucket Cloud does.
     pub async fn bitbucket(&self, push: &Push<'_>) -> (u16, Value) {
-        let target = json!({ "type": "commit", "hash": push.commit, "message": push.message });
+        self.bitbucket_refs(push, &[("branch", push.branch, push.commit)]).await
+    }
+
+    /// Sends a push of several refs, each given by its type, name and commit, as Bitbucket Cloud does.
+    pub async fn bitbucket_refs(&self, push: &Push<'_>, refs: &[(&str, &str, &str)]) -> (u16, Value) {
+        let changes: Vec<Value> = refs
+            .iter()
+            .map(|(kind, name, commit)| {
+                let target = json!({ "type": "commit", "hash": commit, "message": push.message });
+                json!({
+                    "old": null,
+                    "new": { "type": kind, "name": name, "target": target },
+                    "created": true, "closed": false, "forced": false, "truncated": false, "commits": [target]
+                })
+            })
+            .collect();
         let payload = json!({
-            "push": { "changes": [{
-                "old": null,
-                "new": { "type": "branch", "name": push.branch, "target": target },
-                "created": true, "closed": false, "forced": false, "truncated": false, "commits": [target]
-            }] },
+            "push": { "changes": changes },
             "repository": {
                 "full_name": push.full_name, "uuid": "{00000000-0000-0000-0000-000000000001}", "is_private": false,
                 "links": { "html": { "href": push.clone_url } }
@@ -71,7 +123,8 @@ impl Webhook {
             ("x-hook-uuid", "00000000-0000-0000-0000-000000000002"),
             ("x-attempt-number", "1"),
         ];
-        self.send("x-hub-signature", &headers, &payload).await
+        let body = payload.to_string().into_bytes();
+        self.send(&self.delivery("x-hub-signature", &headers, body)).await
     }
 
     /// Sends a push as Bitbucket Data Center does.
@@ -93,23 +146,42 @@ impl Webhook {
         });
         let id = Uuid::now_v7().to_string();
         let headers = [("x-event-key", "repo:refs_changed"), ("x-request-id", &id)];
-        self.send("x-hub-signature", &headers, &payload).await
+        let body = payload.to_string().into_bytes();
+        self.send(&self.delivery("x-hub-signature", &headers, body)).await
     }
 
-    async fn send(&self, signature_header: &str, headers: &[(&str, &str)], payload: &Value) -> (u16, Value) {
-        let body = payload.to_string();
-        let mut mac = Hmac::<Sha256>::new_from_slice(self.secret.as_bytes()).expect("HMAC takes any key");
-        mac.update(body.as_bytes());
-        let signature = format!("sha256={}", hex::encode(mac.finalize().into_bytes()));
-        let mut request = reqwest::Client::new()
-            .post(&self.url)
-            .header("content-type", "application/json")
-            .header(signature_header, signature);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
+    fn delivery(&self, signature_header: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Delivery {
+        let delivery = Delivery {
+            headers: HeaderMap::new(),
+            body: Vec::new(),
         }
-        let response = request.body(body).send().await.expect("an answer to a webhook");
+        .with("content-type", "application/json")
+        .with(signature_header, self.sign(&body));
+        headers
+            .iter()
+            .fold(delivery, |delivery, (name, value)| delivery.with(name, value))
+            .with_body(body)
+    }
+
+    /// The signature that a body has to bear.
+    pub fn sign(&self, body: &[u8]) -> String {
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.secret.as_bytes()).expect("HMAC takes any key");
+        mac.update(body);
+        format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
+    }
+
+    /// Sends a request as it is; returns the status and the answer.
+    pub async fn send(&self, delivery: &Delivery) -> (u16, Value) {
+        self.try_send(&reqwest::Client::new(), delivery)
+            .await
+            .expect("an answer to a webhook")
+    }
+
+    /// As [`Webhook::send`], where the service may be gone.
+    pub async fn try_send(&self, client: &reqwest::Client, delivery: &Delivery) -> reqwest::Result<(u16, Value)> {
+        let request = client.post(&self.url).headers(delivery.headers.clone());
+        let response = request.body(delivery.body.clone()).send().await?;
         let status = response.status().as_u16();
-        (status, response.json().await.expect("a JSON answer to a webhook"))
+        Ok((status, response.json().await?))
     }
 }

@@ -3,6 +3,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cancel;
+mod crash;
+mod dockerfile;
 mod examples;
+mod hostile;
+mod logs;
 mod parts;
 mod push;
+mod queue;
+mod registry;
