@@ -17,7 +17,7 @@ pub struct Event {
 pub struct Events {
     response: reqwest::Response,
     /// What came and has not ended yet.
-    rest: String,
+    rest: Vec<u8>,
     ready: VecDeque<Event>,
 }
 
@@ -31,7 +31,7 @@ impl Events {
         assert!(kind.starts_with("text/event-stream"), "{kind}");
         Self {
             response,
-            rest: String::new(),
+            rest: Vec::new(),
             ready: VecDeque::new(),
         }
     }
@@ -43,11 +43,11 @@ impl Events {
                 .await
                 .expect("an event in time")
                 .expect("an unbroken stream")?;
-            self.rest
-                .push_str(str::from_utf8(&piece).expect("events in ASCII or cut between characters"));
-            while let Some((event, rest)) = self.rest.split_once("\n\n") {
-                self.ready.extend(parse(event));
-                self.rest = rest.to_owned();
+            self.rest.extend_from_slice(&piece);
+            while let Some(end) = self.rest.windows(2).position(|two| two == b"\n\n") {
+                let rest = self.rest.split_off(end + 2);
+                let event = std::mem::replace(&mut self.rest, rest);
+                self.ready.extend(parse(str::from_utf8(&event).expect("events are UTF-8")));
             }
         }
         self.ready.pop_front()
