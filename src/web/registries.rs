@@ -12,7 +12,7 @@ use super::{
     auth::Caller,
     document::{ReadOnly, WebhookDocument},
     json::StrictJson,
-    pagination::List,
+    pagination::{List, Page, PageParameters},
     parameters::{Query, Segments},
     problem::{FieldError, Problem},
 };
@@ -133,14 +133,17 @@ fn known_host(host: &str) -> Result<&str, Problem> {
     }
 }
 
-async fn listed(web: &Web, caller: &Caller, namespace: Option<&str>) -> Result<Json<List<RegistryDocument>>, Problem> {
-    let rows = web.store.registries_of(namespace_of(caller, namespace)?).await?;
-    let items = rows.into_iter().map(|row| show(web, row, None)).collect();
-    // One entry a host: there are never so many that they would need pages.
-    Ok(Json(List {
-        items,
-        next_cursor: None,
-    }))
+async fn listed(
+    web: &Web,
+    caller: &Caller,
+    namespace: Option<&str>,
+    page: &Page,
+) -> Result<Json<List<RegistryDocument>>, Problem> {
+    // One entry a host: there are never so many that the store would have to page.
+    let mut rows = web.store.registries_of(namespace_of(caller, namespace)?).await?;
+    rows.retain(|row| page.cursor.as_deref().is_none_or(|cursor| row.id.as_str() < cursor));
+    rows.sort_by(|one, other| other.id.cmp(&one.id));
+    Ok(Json(page.cut(rows, |row| row.id.as_str(), |row| show(web, row, None))))
 }
 
 async fn found(
@@ -233,17 +236,18 @@ async fn deleted(web: &Web, caller: &Caller, namespace: Option<&str>, host: &str
 
 /// The registries of a namespace.
 #[utoipa::path(get, path = "/api/v1/namespaces/{namespace}/registries", tag = "registries",
-    params(("namespace", Path)), responses(
+    params(("namespace", Path), PageParameters), responses(
     (status = 200, body = List<RegistryDocument>),
     (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
+    (status = 422, body = Problem),
 ))]
 async fn list_of_namespace(
     State(web): State<Web>,
     caller: Caller,
     Segments(namespace): Segments<String>,
-    Query(()): Query<()>,
+    Query(page): Query<Page>,
 ) -> Result<Json<List<RegistryDocument>>, Problem> {
-    listed(&web, &caller, Some(&namespace)).await
+    listed(&web, &caller, Some(&namespace), &page).await
 }
 
 /// A registry of a namespace.
@@ -295,16 +299,16 @@ async fn delete_of_namespace(
 }
 
 /// The registries of the whole server.
-#[utoipa::path(get, path = "/api/v1/registries", tag = "registries", responses(
+#[utoipa::path(get, path = "/api/v1/registries", tag = "registries", params(PageParameters), responses(
     (status = 200, body = List<RegistryDocument>),
-    (status = 401, body = Problem), (status = 403, body = Problem),
+    (status = 401, body = Problem), (status = 403, body = Problem), (status = 422, body = Problem),
 ))]
 async fn list(
     State(web): State<Web>,
     caller: Caller,
-    Query(()): Query<()>,
+    Query(page): Query<Page>,
 ) -> Result<Json<List<RegistryDocument>>, Problem> {
-    listed(&web, &caller, None).await
+    listed(&web, &caller, None, &page).await
 }
 
 /// A registry of the whole server.
