@@ -274,7 +274,7 @@ run_image() {
 what_next() {
     cat <<TEXT
 
-${BOLD}Open${PLAIN}  $HULLWORKS_URL  (user demo, password $(cat "$DEMO/password"))
+${BOLD}Open${PLAIN}  $HULLWORKS_URL
 
 ${BOLD}Try${PLAIN}   export HULLWORKS_URL=$HULLWORKS_URL HULLWORKS_TOKEN=\$(cat demo/token) PATH=$(dirname "$BINARY"):\$PATH
       make demo                                  another commit, another image
@@ -282,8 +282,7 @@ ${BOLD}Try${PLAIN}   export HULLWORKS_URL=$HULLWORKS_URL HULLWORKS_TOKEN=\$(cat 
       hullworks trigger $REPOSITORY --follow      build without a push
       hullworks builds                           every build
       hullworks logs $BUILD
-      printf 'FROM $REGISTRY/library/busybox:stable\nENV A=B\n' | docker build -t $REGISTRY/library/busybox:stable - &&
-        docker push $REGISTRY/library/busybox:stable      a new base image: it builds again by itself
+      hullworks deliveries demo/hello            every push, and what became of it
 
 ${BOLD}End${PLAIN}   make demo-down
 TEXT

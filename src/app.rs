@@ -1,17 +1,37 @@
-//! Wires the parts together. Only this and the command line see the whole configuration.
+//! Wires the parts together and owns the shutdown. Only this and the command line see the whole configuration.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::{net::TcpListener, signal::unix::SignalKind};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    build_log::BuildLogs,
     clock::Clock,
-    config::Config,
-    layout::{DataDir, DataDirLock, LayoutError},
+    config::{BuilderChoice, Config},
+    domain::source_url::SourcePolicy,
+    engine::{Builder, Engine, EngineConfig, EngineError},
+    intake::{Intake, IntakeSettings},
+    janitor,
+    layout::{DataDir, LayoutError},
+    logs::sealed::SealedLogs,
+    registry::{Registries, RegistriesConfig, RegistryError},
+    signals::Signals,
+    source::{SourceConfig, SourceError, Sources},
     store::{Store, StoreError},
     vault::{Vault, VaultError},
+    web,
+    worker::{Parts, Worker, WorkerSettings},
 };
 
 /// The fact by which the database knows the key that sealed its secrets.
 const KEY_FINGERPRINT: &str = "key fingerprint";
+
+/// Refs that a source may have before it is refused.
+const MOST_REFS: usize = 500_000;
+
+/// Largest single file of a build context, in bytes.
+const LARGEST_FILE: u64 = 2 << 30;
 
 /// Why the service did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -24,8 +44,23 @@ pub enum AppError {
     Vault(#[from] VaultError),
     #[error("the key file {} is not the one that sealed the secrets in this database: put the right one back from a backup", .0.display())]
     OtherKey(PathBuf),
+    #[error("failed to set up the connection to the Docker Engine: {0}")]
+    Engine(#[from] EngineError),
+    #[error("failed to set up the source mirrors: {0}")]
+    Source(#[from] SourceError),
+    #[error("failed to set up the registry client: {0}")]
+    Registry(#[from] RegistryError),
+    #[error("failed to open the sealed logs: {0}")]
+    Logs(std::io::Error),
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        address: SocketAddr,
+        source: std::io::Error,
+    },
     #[error("a worker alone needs a database that it can share: set database_url to postgres://...")]
     WorkerNeedsPostgres,
+    #[error("signals cannot be handled: {0}")]
+    Signals(std::io::Error),
 }
 
 /// An installation's database and key, opened.
@@ -62,8 +97,63 @@ pub async fn open(config: &Config) -> Result<Opened, AppError> {
 
 /// Runs pages, API, webhooks, queue and worker until SIGTERM or SIGINT.
 pub async fn serve(config: Config) -> Result<(), AppError> {
-    let _lock: DataDirLock = DataDir::create(&config.data_dir)?.lock()?;
-    open(&config).await?.store.close().await;
+    let shutdown = shutdown_on_signals()?;
+    // The lock comes first: nothing of another server's data is touched.
+    let _lock = DataDir::create(&config.data_dir)?.lock()?;
+    let opened = open(&config).await?;
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .map_err(|source| AppError::Listen {
+            address: config.listen,
+            source,
+        })?;
+    let address = listener.local_addr().map_err(|source| AppError::Listen {
+        address: config.listen,
+        source,
+    })?;
+    let signals = Signals::default();
+    let logs = build_logs(&opened)?;
+    let worker = Worker::new(
+        parts(&config, &opened, &signals, &logs)?,
+        opened.data_dir.worker_id()?,
+        machine_name(),
+    );
+    let intake = Intake::start(
+        opened.store.clone(),
+        opened.vault.clone(),
+        opened.clock.clone(),
+        signals.clone(),
+        IntakeSettings {
+            source_policy: source_policy(&config),
+            default_registry: config.default_registry.clone(),
+        },
+    );
+    let state = web::AppState {
+        store: opened.store.clone(),
+        intake,
+        vault: opened.vault.clone(),
+        clock: opened.clock.clone(),
+        signals: signals.clone(),
+        logs: logs.clone(),
+        engine: worker.engine_health(),
+        shutdown: shutdown.clone(),
+        settings: web::WebSettings {
+            base_url: config.base_url(address),
+            source_policy: source_policy(&config),
+            default_registry: config.default_registry.clone(),
+            data_dir: opened.data_dir.path().to_owned(),
+            builds_here: config.concurrency > 0,
+        },
+    };
+    tracing::info!(%address, data_dir = %opened.data_dir.path().display(), "listening");
+    let tasks = TaskTracker::new();
+    tasks.spawn(worker.run(shutdown.clone()));
+    tasks.spawn(janitor::run(opened.store.clone(), logs, signals, shutdown.clone()));
+    tasks.close();
+    web::serve(listener, web::router(state), shutdown.clone()).await;
+    tasks.wait().await;
+    opened.store.close().await;
+    tracing::info!("stopped");
     Ok(())
 }
 
@@ -72,6 +162,100 @@ pub async fn worker(config: Config) -> Result<(), AppError> {
     if config.database_url.is_none() {
         return Err(AppError::WorkerNeedsPostgres);
     }
-    open(&config).await?.store.close().await;
+    let shutdown = shutdown_on_signals()?;
+    let _lock = DataDir::create(&config.data_dir)?.lock()?;
+    let opened = open(&config).await?;
+    let signals = Signals::default();
+    let logs = build_logs(&opened)?;
+    let worker = Worker::new(
+        parts(&config, &opened, &signals, &logs)?,
+        opened.data_dir.worker_id()?,
+        machine_name(),
+    );
+    tracing::info!("working");
+    worker.run(shutdown).await;
+    opened.store.close().await;
+    tracing::info!("stopped");
     Ok(())
+}
+
+fn build_logs(opened: &Opened) -> Result<Arc<BuildLogs>, AppError> {
+    let sealed = SealedLogs::new(opened.data_dir.logs()).map_err(AppError::Logs)?;
+    Ok(Arc::new(BuildLogs::new(opened.store.clone(), sealed)))
+}
+
+fn parts(config: &Config, opened: &Opened, signals: &Signals, logs: &Arc<BuildLogs>) -> Result<Parts, AppError> {
+    Ok(Parts {
+        store: opened.store.clone(),
+        vault: opened.vault.clone(),
+        clock: opened.clock.clone(),
+        signals: signals.clone(),
+        sources: Sources::new(SourceConfig {
+            mirrors_dir: opened.data_dir.mirrors(),
+            policy: source_policy(config),
+            allow_private_addresses: config.allow_private_sources,
+            max_fetch_bytes: config.max_source_bytes,
+            max_refs: MOST_REFS,
+            max_file_bytes: LARGEST_FILE,
+            connect_timeout: Duration::from_secs(10),
+            stall_timeout: Duration::from_secs(60),
+            fetch_timeout: Duration::from_secs(30 * 60),
+        })?,
+        engine: Engine::connect(&EngineConfig {
+            docker_host: config.docker_host.clone(),
+        })?,
+        registries: Registries::new(RegistriesConfig {
+            insecure: config.insecure_registries.clone(),
+            ..RegistriesConfig::default()
+        })?,
+        logs: logs.clone(),
+        settings: WorkerSettings {
+            concurrency: config.concurrency,
+            build_timeout: Duration::from_secs(config.build_timeout_seconds),
+            drain: Duration::from_secs(config.drain_seconds),
+            max_log_bytes: config.max_log_bytes,
+            builder: match config.builder {
+                BuilderChoice::Auto => Builder::Auto,
+                BuilderChoice::Buildkit => Builder::BuildKit,
+                BuilderChoice::Classic => Builder::Classic,
+            },
+            allowed_frontends: config.allowed_frontends.clone(),
+            source_policy: source_policy(config),
+        },
+    })
+}
+
+fn source_policy(config: &Config) -> SourcePolicy {
+    SourcePolicy {
+        allow_local: config.allow_local_sources,
+    }
+}
+
+/// The machine's name, for people who look for where a build runs.
+fn machine_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| "worker".to_owned(), |name| name.trim().to_owned())
+}
+
+/// A token that is cancelled by SIGTERM or SIGINT; a second one ends the process at once.
+fn shutdown_on_signals() -> Result<CancellationToken, AppError> {
+    let mut terminate = tokio::signal::unix::signal(SignalKind::terminate()).map_err(AppError::Signals)?;
+    let mut interrupt = tokio::signal::unix::signal(SignalKind::interrupt()).map_err(AppError::Signals)?;
+    let token = CancellationToken::new();
+    let cancelled = token.clone();
+    tokio::spawn(async move {
+        for first in [true, false] {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            match first {
+                true => tracing::info!("shutting down; a second signal ends at once"),
+                // What runs is taken back at the next start.
+                false => std::process::exit(1),
+            }
+            cancelled.cancel();
+        }
+    });
+    Ok(token)
 }

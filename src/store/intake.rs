@@ -129,10 +129,12 @@ async fn accept_one(tx: &mut Tx, new: &NewDelivery) -> Result<Option<Accepted>, 
         under_way: vec![],
         repeats: None,
     };
-    let mut parts = new.decided.clone();
+    // What is built comes first in the reason.
+    let mut parts = Vec::with_capacity(new.requests.len() + new.decided.len());
     for request in &new.requests {
         parts.push(queue_one(tx, new, request, &mut accepted).await?);
     }
+    parts.extend(new.decided.iter().cloned());
     accepted.outcome = Outcome::of_all(parts.iter().map(|(outcome, _)| *outcome));
     let mut reasons: Vec<&str> = Vec::new();
     for (_, reason) in &parts {

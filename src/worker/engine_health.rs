@@ -6,23 +6,12 @@ use tokio::sync::watch::Sender;
 use tokio_util::sync::CancellationToken;
 
 use super::pause;
-use crate::engine::Engine;
+use crate::{domain::engine_health::EngineHealth, engine::Engine};
 
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// While the engine is away it is asked more often, so that builds start soon after it is back.
 const LOOK_EVERY_WHILE_DOWN: Duration = Duration::from_secs(1);
-
-/// The engine, as last seen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EngineHealth {
-    /// It has not been asked yet.
-    Unknown,
-    /// Its version.
-    Up(String),
-    /// Why it cannot be used.
-    Down(String),
-}
 
 pub(super) async fn watch(engine: Engine, health: Sender<EngineHealth>, shutdown: CancellationToken) {
     loop {

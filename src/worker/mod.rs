@@ -15,12 +15,11 @@ use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-pub use self::engine_health::EngineHealth;
 use self::stop::{Stop, StopReason};
 use crate::{
     build_log::BuildLogs,
     clock::Clock,
-    domain::ids::WorkerId,
+    domain::{engine_health::EngineHealth, ids::WorkerId},
     engine::{Builder, Engine},
     registry::Registries,
     signals::Signals,

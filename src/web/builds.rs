@@ -1,0 +1,373 @@
+//! Builds: lists, one, cancel, retry.
+
+use std::collections::HashMap;
+
+use axum::{Json, extract::State};
+use chrono::{DateTime, TimeDelta, Utc};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    Web,
+    auth::{Caller, visible_repository},
+    json::StrictJson,
+    pagination::{List, Page, PageParameters},
+    parameters::{FromParameters, Parameters, Query, Segments},
+    problem::{FieldError, Problem},
+    triggers::Started,
+};
+use crate::{
+    domain::{
+        build::{BaseImage, Cause, Failure, Phase, Status, Step},
+        ids::{BuildId, RuleId},
+        rule::SourceType,
+    },
+    intake::RetryInputs,
+    store::{Build, BuildFilter, Worker},
+};
+
+/// A worker that was silent for longer does not count as running.
+const WORKER_ALIVE: TimeDelta = TimeDelta::seconds(30);
+
+/// Since when a worker must have been seen to count as running.
+pub fn alive_since(now: DateTime<Utc>) -> DateTime<Utc> {
+    now - WORKER_ALIVE
+}
+
+pub(super) fn routes() -> OpenApiRouter<Web> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(list_of_repository))
+        .routes(routes!(read))
+        .routes(routes!(cancel))
+        .routes(routes!(retry))
+}
+
+/// A build.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Build)]
+pub struct BuildDocument {
+    id: BuildId,
+    /// Counts the builds of its repository.
+    number: i64,
+    /// `namespace/name`
+    repository: String,
+    status: Status,
+    phase: Option<Phase>,
+    cause: Cause,
+    /// The rule's id; the rule itself may be gone.
+    rule: RuleId,
+    source_type: SourceType,
+    source_name: String,
+    commit: Option<String>,
+    commit_message: Option<String>,
+    /// Without a tag.
+    image: String,
+    tags: Vec<String>,
+    /// The pushed manifest's, as the registry has it.
+    digest: Option<String>,
+    base_images: Vec<BaseImage>,
+    steps: Vec<Step>,
+    /// 1 is next.
+    queue_position: Option<i64>,
+    /// What a queued build waits for, for a person to read.
+    waiting_for: Option<String>,
+    worker: Option<String>,
+    queued_at: DateTime<Utc>,
+    started_at: Option<DateTime<Utc>>,
+    finished_at: Option<DateTime<Utc>>,
+    error: Option<Failure>,
+    /// 1 for the first.
+    attempt: i64,
+    cancel_requested: bool,
+    /// The newer build that holds the tags or took the place.
+    superseded_by: Option<BuildId>,
+}
+
+/// The workers, for what builds say of them.
+struct Workers {
+    names: HashMap<String, String>,
+    any_running: bool,
+    now: DateTime<Utc>,
+}
+
+impl Workers {
+    async fn look_up(web: &Web) -> Result<Self, Problem> {
+        let now = web.clock.now();
+        let all: Vec<Worker> = web.store.workers_since(DateTime::UNIX_EPOCH).await?;
+        Ok(Self {
+            any_running: all
+                .iter()
+                .any(|worker| worker.concurrency > 0 && worker.last_seen_at >= alive_since(now)),
+            names: all
+                .into_iter()
+                .map(|worker| (worker.id.to_string(), worker.name))
+                .collect(),
+            now,
+        })
+    }
+
+    fn waiting_for(&self, build: &Build) -> Option<String> {
+        if build.status != Status::Queued {
+            return None;
+        }
+        if !self.any_running {
+            return Some("a worker: none is running".to_owned());
+        }
+        if let Some(until) = build.not_before.filter(|until| *until > self.now) {
+            let after = build
+                .failure
+                .as_ref()
+                .map_or(String::new(), |failure| format!(", after: {}", failure.message));
+            return Some(format!("until {}{after}", until.format("%H:%M:%S")));
+        }
+        Some(match build.queue_position.unwrap_or(1) - 1 {
+            ..=0 => "a free worker".to_owned(),
+            1 => "1 build before it".to_owned(),
+            before => format!("{before} builds before it"),
+        })
+    }
+
+    fn show(&self, build: Build) -> BuildDocument {
+        let waiting_for = self.waiting_for(&build);
+        let worker = build.worker_id.map(|id| match self.names.get(id.as_str()) {
+            Some(name) => name.clone(),
+            None => id.to_string(),
+        });
+        BuildDocument {
+            id: build.id,
+            number: build.number,
+            repository: build.repository.to_string(),
+            status: build.status,
+            phase: build.phase,
+            cause: build.cause,
+            rule: build.rule_id,
+            source_type: build.source_type,
+            source_name: build.source_name,
+            commit: build.commit,
+            commit_message: build.commit_message,
+            image: build.plan.image,
+            tags: build.plan.tags,
+            digest: build.digest,
+            base_images: build.base_images,
+            steps: build.steps,
+            queue_position: build.queue_position,
+            waiting_for,
+            worker,
+            queued_at: build.queued_at,
+            started_at: build.started_at,
+            finished_at: build.finished_at,
+            // What a queued build failed with before is what it waits for to pass.
+            error: build.failure.filter(|_| build.status.is_final()),
+            attempt: build.attempt,
+            cancel_requested: build.cancel_requested,
+            superseded_by: build.superseded_by,
+        }
+    }
+}
+
+/// A build that the caller may see, or 404.
+pub async fn visible_build(web: &Web, caller: &Caller, id: &str) -> Result<Build, Problem> {
+    let build = web.store.build(&BuildId::from(id)).await?;
+    build
+        .filter(|build| caller.may_see(build.repository.namespace(), build.visibility))
+        .ok_or_else(|| Problem::not_found("build"))
+}
+
+/// The parameters of [`list`].
+struct ListParameters {
+    page: Page,
+    status: Option<Status>,
+}
+
+impl FromParameters for ListParameters {
+    const NAMES: &'static [&'static str] = &["status", "limit", "cursor"];
+
+    fn take_from(parameters: &mut Parameters) -> Result<Self, FieldError> {
+        let status = match parameters.take("status")? {
+            None => None,
+            Some(text) => Some(Status::parse(&text).ok_or_else(|| {
+                let known: Vec<&str> = Status::ALL.iter().map(|status| status.as_str()).collect();
+                FieldError::new(
+                    "status",
+                    format!("`{text}` is not a status; there are: {}", known.join(", ")),
+                )
+            })?),
+        };
+        Ok(Self {
+            page: Page::take_from(parameters)?,
+            status,
+        })
+    }
+}
+
+/// The builds that the caller may see, newest first.
+#[utoipa::path(get, path = "/api/v1/builds", tag = "builds",
+    params(PageParameters, ("status" = Option<Status>, Query, description = "Only those in this state")),
+    responses(
+        (status = 200, body = List<BuildDocument>),
+        (status = 401, body = Problem), (status = 422, body = Problem),
+    ))]
+async fn list(
+    State(web): State<Web>,
+    caller: Caller,
+    Query(ListParameters { page, status }): Query<ListParameters>,
+) -> Result<Json<List<BuildDocument>>, Problem> {
+    let filter = BuildFilter {
+        status,
+        own_namespace: caller.own_namespace().map(str::to_owned),
+        all: caller.is_admin(),
+        ..filter_of(&page)
+    };
+    page_of_builds(&web, &page, &filter).await
+}
+
+/// The builds of a repository, newest first.
+#[utoipa::path(get, path = "/api/v1/repositories/{namespace}/{name}/builds", tag = "builds",
+    params(
+        ("namespace", Path), ("name", Path), PageParameters,
+        ("status" = Option<Status>, Query, description = "Only those in this state"),
+    ),
+    responses(
+        (status = 200, body = List<BuildDocument>),
+        (status = 401, body = Problem), (status = 404, body = Problem), (status = 422, body = Problem),
+    ))]
+async fn list_of_repository(
+    State(web): State<Web>,
+    caller: Caller,
+    Segments(name): Segments<(String, String)>,
+    Query(ListParameters { page, status }): Query<ListParameters>,
+) -> Result<Json<List<BuildDocument>>, Problem> {
+    let repository = visible_repository(&web, &caller, &name).await?;
+    let filter = BuildFilter {
+        repository: Some(repository.id),
+        status,
+        // That it may be seen has been decided.
+        all: true,
+        ..filter_of(&page)
+    };
+    page_of_builds(&web, &page, &filter).await
+}
+
+fn filter_of(page: &Page) -> BuildFilter {
+    BuildFilter {
+        before: page.cursor.as_deref().map(BuildId::from),
+        limit: page.fetch(),
+        ..BuildFilter::default()
+    }
+}
+
+async fn page_of_builds(web: &Web, page: &Page, filter: &BuildFilter) -> Result<Json<List<BuildDocument>>, Problem> {
+    let fetched = web.store.builds(filter).await?;
+    let workers = Workers::look_up(web).await?;
+    Ok(Json(page.cut(
+        fetched,
+        |build| build.id.as_str(),
+        |build| workers.show(build),
+    )))
+}
+
+/// A build.
+#[utoipa::path(get, path = "/api/v1/builds/{id}", tag = "builds", params(("id", Path)), responses(
+    (status = 200, body = BuildDocument),
+    (status = 401, body = Problem), (status = 404, body = Problem), (status = 422, body = Problem),
+))]
+async fn read(
+    State(web): State<Web>,
+    caller: Caller,
+    Segments(id): Segments<String>,
+    Query(()): Query<()>,
+) -> Result<Json<BuildDocument>, Problem> {
+    let build = visible_build(&web, &caller, &id).await?;
+    Ok(Json(Workers::look_up(&web).await?.show(build)))
+}
+
+/// A body without any field.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Empty {}
+
+/// Cancels a build: a queued one at once, a running one within moments.
+#[utoipa::path(post, path = "/api/v1/builds/{id}/cancel", tag = "builds", params(("id", Path)),
+    request_body(content = Empty, description = "May be left out"), responses(
+    (status = 202, description = "It is or will be canceled", body = BuildDocument),
+    (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
+    (status = 409, description = "It has ended already", body = Problem), (status = 415, body = Problem),
+    (status = 422, body = Problem),
+))]
+async fn cancel(
+    State(web): State<Web>,
+    caller: Caller,
+    Segments(id): Segments<String>,
+    Query(()): Query<()>,
+    StrictJson(Empty {}): StrictJson<Empty>,
+) -> Result<(StatusCode, Json<BuildDocument>), Problem> {
+    caller.user()?;
+    let build = visible_build(&web, &caller, &id).await?;
+    let user = caller.writer_of(build.repository.namespace())?;
+    let was_queued = build.status == Status::Queued;
+    match web.store.request_cancel(&build.id, &user.name, web.clock.now()).await? {
+        None => return Err(Problem::not_found("build")),
+        Some(Status::Canceled) if was_queued => {
+            web.signals.queue_changed();
+            web.signals.build_ended();
+        }
+        // Asked for twice, it is canceled as wished.
+        Some(Status::Canceled) => {}
+        Some(status) if status.is_final() => {
+            let detail = format!("build #{} has ended already: {}", build.number, status.as_str());
+            return Err(Problem::conflict(detail));
+        }
+        Some(_) => web.signals.cancel_requested(),
+    }
+    web.logs.hub().changed(&build.id);
+    let build = visible_build(&web, &caller, &id).await?;
+    Ok((StatusCode::ACCEPTED, Json(Workers::look_up(&web).await?.show(build))))
+}
+
+/// What a retry builds.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+struct RetryInput {
+    #[serde(default)]
+    inputs: InputsChoice,
+}
+
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum InputsChoice {
+    /// The same commit under the rule as it was then.
+    #[default]
+    Same,
+    /// What the branch or tag points to now, under the rule as it is now.
+    Refresh,
+}
+
+/// Tries a build that has ended again, as a new build.
+#[utoipa::path(post, path = "/api/v1/builds/{id}/retry", tag = "builds", params(("id", Path)),
+    request_body = RetryInput, responses(
+    (status = 202, description = "The new build", body = Started),
+    (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
+    (status = 409, description = "It has not ended, or its rule is gone", body = Problem),
+    (status = 415, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem),
+))]
+async fn retry(
+    State(web): State<Web>,
+    caller: Caller,
+    Segments(id): Segments<String>,
+    Query(()): Query<()>,
+    StrictJson(input): StrictJson<RetryInput>,
+) -> Result<(StatusCode, Json<Started>), Problem> {
+    caller.user()?;
+    let build = visible_build(&web, &caller, &id).await?;
+    let user = caller.writer_of(build.repository.namespace())?;
+    let repository = web.store.repository_named(&build.repository).await?;
+    let repository = repository.ok_or_else(|| Problem::not_found("build"))?;
+    let inputs = match input.inputs {
+        InputsChoice::Same => RetryInputs::Same,
+        InputsChoice::Refresh => RetryInputs::Refresh,
+    };
+    let accepted = web.intake.retry(&repository, &build, inputs, &user.name).await?;
+    Ok((StatusCode::ACCEPTED, Json(Started::new(accepted, vec![]))))
+}

@@ -1,0 +1,119 @@
+//! The ledger: every webhook, poll and click, with what became of it and why; and taking a webhook once more.
+
+use axum::{Json, extract::State};
+use chrono::{DateTime, Utc};
+use http::StatusCode;
+use serde::Serialize;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    Web,
+    auth::{Caller, writable_repository},
+    builds::Empty,
+    json::StrictJson,
+    pagination::{List, Page, PageParameters},
+    parameters::{Query, Segments},
+    problem::Problem,
+    webhooks::WebhookDocument,
+};
+use crate::{
+    domain::{
+        delivery::Outcome,
+        ids::{BuildId, DeliveryId},
+    },
+    store::Delivery,
+};
+
+pub(super) fn routes() -> OpenApiRouter<Web> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(replay))
+}
+
+/// One entry of the ledger.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Delivery)]
+struct DeliveryDocument {
+    id: DeliveryId,
+    /// The forge's own id; null for polls, clicks and replays.
+    delivery_id: Option<String>,
+    /// A forge, or `api` for clicks.
+    provider: String,
+    event: String,
+    received_at: DateTime<Utc>,
+    /// Of the first ref that it names.
+    source_name: Option<String>,
+    commit: Option<String>,
+    outcome: Outcome,
+    reason: String,
+    builds: Vec<BuildId>,
+}
+
+impl From<Delivery> for DeliveryDocument {
+    fn from(delivery: Delivery) -> Self {
+        Self {
+            id: delivery.id,
+            delivery_id: delivery.delivery_id,
+            provider: delivery.provider,
+            event: delivery.event,
+            received_at: delivery.received_at,
+            source_name: delivery.source_name,
+            commit: delivery.commit,
+            outcome: delivery.outcome,
+            reason: delivery.reason,
+            builds: delivery.builds,
+        }
+    }
+}
+
+/// The deliveries of a repository, newest first.
+#[utoipa::path(get, path = "/api/v1/repositories/{namespace}/{name}/deliveries", tag = "deliveries",
+    params(("namespace", Path), ("name", Path), PageParameters), responses(
+    (status = 200, body = List<DeliveryDocument>),
+    (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
+    (status = 422, body = Problem),
+))]
+async fn list(
+    State(web): State<Web>,
+    caller: Caller,
+    Segments(name): Segments<(String, String)>,
+    Query(page): Query<Page>,
+) -> Result<Json<List<DeliveryDocument>>, Problem> {
+    let (repository, _) = writable_repository(&web, &caller, &name).await?;
+    let before = page.cursor.as_deref().map(DeliveryId::from);
+    let fetched = web
+        .store
+        .deliveries(&repository.id, before.as_ref(), page.fetch())
+        .await?;
+    Ok(Json(page.cut(
+        fetched,
+        |delivery| delivery.id.as_str(),
+        DeliveryDocument::from,
+    )))
+}
+
+/// Takes a webhook once more, under the rules as they are now.
+#[utoipa::path(post, path = "/api/v1/repositories/{namespace}/{name}/deliveries/{id}/replay", tag = "deliveries",
+    params(("namespace", Path), ("name", Path), ("id", Path)),
+    request_body(content = Empty, description = "May be left out"), responses(
+    (status = 202, body = WebhookDocument),
+    (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
+    (status = 409, description = "It has no body to take once more", body = Problem),
+    (status = 415, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem),
+))]
+async fn replay(
+    State(web): State<Web>,
+    caller: Caller,
+    Segments((namespace, name, id)): Segments<(String, String, String)>,
+    Query(()): Query<()>,
+    StrictJson(Empty {}): StrictJson<Empty>,
+) -> Result<(StatusCode, Json<WebhookDocument>), Problem> {
+    let (repository, _) = writable_repository(&web, &caller, &(namespace, name)).await?;
+    let found = web.store.delivery(&repository.id, &DeliveryId::from(id)).await?;
+    let (delivery, body) = found.ok_or_else(|| Problem::not_found("delivery"))?;
+    let body = body.ok_or_else(|| {
+        Problem::conflict(
+            "this delivery has no body of its own: it was a click, or repeats an earlier one; replay that",
+        )
+    })?;
+    let accepted = web.intake.replay(&repository, &delivery, body).await?;
+    Ok((StatusCode::ACCEPTED, Json(WebhookDocument::from(accepted))))
+}

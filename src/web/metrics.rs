@@ -1,0 +1,174 @@
+//! What is counted while requests are answered, for `/metrics`. Labels are routes and statuses, never what users wrote.
+
+use std::time::Instant;
+
+use axum::{
+    extract::{MatchedPath, Request, State},
+    middleware::Next,
+    response::Response,
+};
+use chrono::{DateTime, Utc};
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::Registry,
+};
+
+use super::Web;
+use crate::domain::{build::Status, delivery::Outcome, repository::Provider};
+
+/// The media type of what [`Metrics::render`] gives (OpenMetrics 1.0).
+pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    method: String,
+    route: String,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabels {
+    method: String,
+    route: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StatusLabels {
+    status: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WebhookLabels {
+    provider: &'static str,
+    outcome: &'static str,
+}
+
+/// Everything counted.
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    durations: Family<RouteLabels, Histogram>,
+    webhooks: Family<WebhookLabels, Counter>,
+    builds: Family<StatusLabels, Gauge>,
+    workers: Gauge,
+    engine_up: Gauge,
+    started: Gauge,
+}
+
+/// What is looked up when the metrics are asked for.
+pub struct Snapshot {
+    pub builds: Vec<(Status, i64)>,
+    pub workers: usize,
+    pub engine_up: bool,
+}
+
+impl Metrics {
+    pub fn new() -> Self {
+        let mut registry = Registry::default();
+        let requests = Family::<RequestLabels, Counter>::default();
+        // From 1 ms to about 16 s.
+        let durations =
+            Family::new_with_constructor((|| Histogram::new(exponential_buckets(0.001, 2.0, 15))) as fn() -> _);
+        let webhooks = Family::<WebhookLabels, Counter>::default();
+        let builds = Family::<StatusLabels, Gauge>::default();
+        let (workers, engine_up, started) = (Gauge::default(), Gauge::default(), Gauge::default());
+        registry.register("hullworks_http_requests", "Requests answered", requests.clone());
+        registry.register(
+            "hullworks_http_request_duration_seconds",
+            "Time to the head of an answer",
+            durations.clone(),
+        );
+        registry.register("hullworks_webhooks", "Webhooks recorded, by outcome", webhooks.clone());
+        registry.register("hullworks_builds", "Builds in each state", builds.clone());
+        registry.register("hullworks_workers", "Workers alive", workers.clone());
+        registry.register(
+            "hullworks_engine_up",
+            "Whether the Docker Engine answers this process",
+            engine_up.clone(),
+        );
+        registry.register(
+            "process_start_time_seconds",
+            "When this process began, since 1970",
+            started.clone(),
+        );
+        Self {
+            registry,
+            requests,
+            durations,
+            webhooks,
+            builds,
+            workers,
+            engine_up,
+            started,
+        }
+    }
+
+    /// Notes when the process began.
+    pub fn started_at(&self, time: DateTime<Utc>) {
+        self.started.set(time.timestamp());
+    }
+
+    pub fn webhook(&self, provider: Provider, outcome: Outcome) {
+        let labels = WebhookLabels {
+            provider: provider.as_str(),
+            outcome: outcome.as_str(),
+        };
+        self.webhooks.get_or_create(&labels).inc();
+    }
+
+    /// Everything as text.
+    pub fn render(&self, snapshot: &Snapshot) -> Result<String, std::fmt::Error> {
+        for status in Status::ALL {
+            let count = snapshot
+                .builds
+                .iter()
+                .find(|(found, _)| *found == status)
+                .map_or(0, |(_, count)| *count);
+            let labels = StatusLabels {
+                status: status.as_str(),
+            };
+            self.builds.get_or_create(&labels).set(count);
+        }
+        self.workers.set(i64::try_from(snapshot.workers).unwrap_or(i64::MAX));
+        self.engine_up.set(i64::from(snapshot.engine_up));
+        let mut rendered = String::new();
+        text::encode(&mut rendered, &self.registry)?;
+        Ok(rendered)
+    }
+}
+
+/// Counts and times each request under the route that it matched.
+pub async fn measure(State(web): State<Web>, request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("none", MatchedPath::as_str)
+        .to_owned();
+    // What people make up as methods must not become labels.
+    let method = match request.method().as_str() {
+        known @ ("GET" | "HEAD" | "POST" | "PUT" | "DELETE" | "OPTIONS" | "PATCH") => known.to_owned(),
+        _ => "other".to_owned(),
+    };
+    let response = next.run(request).await;
+    let labels = RouteLabels {
+        method: method.clone(),
+        route: route.clone(),
+    };
+    web.metrics
+        .durations
+        .get_or_create(&labels)
+        .observe(begun.elapsed().as_secs_f64());
+    let status = response.status().as_u16();
+    web.metrics
+        .requests
+        .get_or_create(&RequestLabels { method, route, status })
+        .inc();
+    response
+}

@@ -1,0 +1,60 @@
+//! The description of the API, generated from the code that serves it.
+
+use axum::{Json, Router, routing::get};
+use utoipa::{
+    Modify, OpenApi,
+    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+};
+use utoipa_axum::router::OpenApiRouter;
+
+use super::{Web, builds, deliveries, health, logs, registries, repositories, triggers, webhooks};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Hullworks",
+        description = "Push to Git, get an image. Times are RFC 3339 in UTC, ids are opaque, lists are newest first, and errors are \
+                       `application/problem+json`. Nothing unknown is ignored: an unknown field or parameter is a 422 that \
+                       names it.",
+    ),
+    security((), ("token" = [])),
+    modifiers(&Token),
+)]
+struct Description;
+
+/// How programs sign in.
+struct Token;
+
+impl Modify for Token {
+    fn modify(&self, description: &mut utoipa::openapi::OpenApi) {
+        let bearer = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .bearer_format("hwt_...")
+            .build();
+        description
+            .components
+            .get_or_insert_default()
+            .add_security_scheme("token", SecurityScheme::Http(bearer));
+    }
+}
+
+/// Every route that has a description.
+pub fn described_routes() -> OpenApiRouter<Web> {
+    OpenApiRouter::with_openapi(Description::openapi())
+        .merge(health::routes())
+        .merge(repositories::routes())
+        .merge(triggers::routes())
+        .merge(builds::routes())
+        .merge(logs::routes())
+        .merge(deliveries::routes())
+        .merge(registries::routes())
+        .merge(webhooks::routes())
+}
+
+/// The route that serves the description.
+pub fn routes(description: utoipa::openapi::OpenApi) -> Router<Web> {
+    Router::new().route(
+        "/api/openapi.json",
+        get(move || std::future::ready(Json(description.clone()))),
+    )
+}

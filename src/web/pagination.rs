@@ -1,0 +1,80 @@
+//! Lists, newest first, a page at a time.
+
+use serde::Serialize;
+
+use super::{
+    parameters::{FromParameters, Parameters},
+    problem::FieldError,
+};
+
+const DEFAULT_LIMIT: u32 = 50;
+const LARGEST_LIMIT: u32 = 200;
+
+/// Which part of a list is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    pub limit: u32,
+    /// The id after which the page begins.
+    pub cursor: Option<String>,
+}
+
+impl Page {
+    /// One more than the page holds: whether there is it tells whether there is a next page.
+    pub fn fetch(&self) -> u32 {
+        self.limit + 1
+    }
+
+    /// Cuts what was fetched to the page.
+    pub fn cut<T, U>(&self, mut fetched: Vec<T>, id: impl Fn(&T) -> &str, show: impl FnMut(T) -> U) -> List<U> {
+        let limit = self.limit as usize;
+        let has_more = fetched.len() > limit;
+        fetched.truncate(limit);
+        let next_cursor = fetched.last().filter(|_| has_more).map(|last| id(last).to_owned());
+        List {
+            items: fetched.into_iter().map(show).collect(),
+            next_cursor,
+        }
+    }
+}
+
+impl FromParameters for Page {
+    const NAMES: &'static [&'static str] = &["limit", "cursor"];
+
+    fn take_from(parameters: &mut Parameters) -> Result<Self, FieldError> {
+        let limit = match parameters.take("limit")? {
+            None => DEFAULT_LIMIT,
+            Some(text) => text
+                .parse()
+                .ok()
+                .filter(|limit| (1..=LARGEST_LIMIT).contains(limit))
+                .ok_or_else(|| FieldError::new("limit", format!("it is a number from 1 to {LARGEST_LIMIT}")))?,
+        };
+        let cursor = parameters.take("cursor")?;
+        // Ids are what cursors are made of; to the outside both are opaque.
+        let is_id = |text: &String| text.len() == 32 && text.bytes().all(|c| c.is_ascii_hexdigit());
+        if cursor.as_ref().is_some_and(|cursor| !is_id(cursor)) {
+            return Err(FieldError::new("cursor", "it is the `next_cursor` of an earlier page"));
+        }
+        Ok(Self { limit, cursor })
+    }
+}
+
+/// One page of a list.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct List<T> {
+    pub items: Vec<T>,
+    /// Give it as `cursor` to get the next page; null on the last one.
+    pub next_cursor: Option<String>,
+}
+
+/// The parameters of every list, for the description of the API.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it only describes")]
+pub struct PageParameters {
+    /// How many, 1 to 200; 50 when left out.
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    limit: Option<u32>,
+    /// The `next_cursor` of the page before.
+    cursor: Option<String>,
+}

@@ -1,0 +1,97 @@
+//! What is in a request's address. A parameter that is not known is refused by name, and a token has no place here: addresses
+//! end in logs and histories.
+
+use axum::extract::{FromRequestParts, Path};
+use http::request::Parts;
+use serde::de::DeserializeOwned;
+
+use super::problem::{FieldError, Problem};
+use crate::tokens::TOKEN_PREFIX;
+
+/// The parameters of a query, while they are taken one by one.
+pub struct Parameters(Vec<(String, String)>);
+
+impl Parameters {
+    /// The value of one parameter, if it is there; twice is refused.
+    pub fn take(&mut self, name: &str) -> Result<Option<String>, FieldError> {
+        let mut value = None;
+        while let Some(index) = self.0.iter().position(|(key, _)| key == name) {
+            let (_, found) = self.0.remove(index);
+            if value.replace(found).is_some() {
+                return Err(FieldError::new(name, "it is given twice"));
+            }
+        }
+        Ok(value)
+    }
+
+    /// A parameter that is `true` or `false`, and false when left out.
+    pub fn take_flag(&mut self, name: &str) -> Result<bool, FieldError> {
+        match self.take(name)?.as_deref() {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(other) => Err(FieldError::new(
+                name,
+                format!("`{other}` is neither `true` nor `false`"),
+            )),
+        }
+    }
+}
+
+/// The parameters that a route knows.
+pub trait FromParameters: Sized {
+    /// Their names, for the person who wrote another.
+    const NAMES: &'static [&'static str];
+
+    fn take_from(parameters: &mut Parameters) -> Result<Self, FieldError>;
+}
+
+/// No parameters at all.
+impl FromParameters for () {
+    const NAMES: &'static [&'static str] = &[];
+
+    fn take_from(_: &mut Parameters) -> Result<Self, FieldError> {
+        Ok(())
+    }
+}
+
+/// Extracts all parameters of a route. Every route has one, be it of `()`.
+pub struct Query<T>(pub T);
+
+impl<T: FromParameters, S: Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let query = parts.uri.query().unwrap_or_default();
+        let pairs: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        if let Some((name, _)) = pairs.iter().find(|(_, value)| value.starts_with(TOKEN_PREFIX)) {
+            let message = "a token has no place in an address; send it as `Authorization: Bearer hwt_...`";
+            return Err(Problem::field(name, message));
+        }
+        let mut parameters = Parameters(pairs);
+        let taken = T::take_from(&mut parameters).map_err(|error| Problem::invalid(vec![error]))?;
+        match parameters.0.first() {
+            None => Ok(Self(taken)),
+            Some((name, _)) if T::NAMES.is_empty() => {
+                Err(Problem::field(name, "this parameter is not known; there are none here"))
+            }
+            Some((name, _)) => Err(Problem::field(
+                name,
+                format!("this parameter is not known; there are: {}", T::NAMES.join(", ")),
+            )),
+        }
+    }
+}
+
+/// The named parts of a path; one that is not UTF-8 names nothing.
+pub struct Segments<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segments<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match Path::<T>::from_request_parts(parts, state).await {
+            Ok(Path(segments)) => Ok(Self(segments)),
+            Err(_) => Err(Problem::not_found("thing")),
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! Checks a repository document and turns it into a change of the store. Every fault is found before anything is answered,
+//! so that a person corrects a document once.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::{
+    Web,
+    document::{CredentialsInput, RepositoryInput, RuleInput, SourceInput},
+    problem::{FieldError, Problem},
+};
+use crate::{
+    domain::{
+        base::circle_through,
+        ids::{RepositoryId, RuleId},
+        image::ImageReference,
+        repository::{Provider, Repository, RepositoryName, check_image, default_image},
+        rule::Rule,
+        source_url::SourceUrl,
+    },
+    secrets::{self, SourceCredentials},
+    store::{RepositoryChange, SourceSecret},
+};
+
+/// Most rules, links, build arguments and build secrets that a document may have, of each.
+const MOST_ENTRIES: usize = 200;
+
+/// Longest description, in bytes: Docker Hub's.
+const LONGEST_DESCRIPTION: usize = 25_000;
+
+/// Shortest webhook secret, in bytes.
+const SHORTEST_SECRET: usize = 8;
+
+/// Checks a document against everything that can be known now; 422 with every field at fault.
+///
+/// `id` is what the secrets are sealed for: the stored repository's, or the one it gets if it is new.
+pub async fn checked_change(
+    web: &Web,
+    name: &RepositoryName,
+    input: &RepositoryInput,
+    id: &RepositoryId,
+    existing: Option<&Repository>,
+) -> Result<RepositoryChange, Problem> {
+    let mut errors = Vec::new();
+    check_names(name, input, &mut errors);
+    check_sizes(input, &mut errors);
+    let image = check_own_image(web, name, input, &mut errors);
+    let provider = check_source(web, &input.source, &mut errors);
+    let credentials = seal_credentials(web, id, &input.source.credentials, &mut errors);
+    let rules = input
+        .rules
+        .iter()
+        .enumerate()
+        .map(|(index, rule)| checked_rule(index, rule, &mut errors))
+        .collect();
+    let links = check_links(&input.links, &mut errors);
+    let build_secrets = seal_build_secrets(web, id, input, existing, &mut errors);
+    check_build_args(input, existing, &mut errors);
+    if errors.is_empty() {
+        check_circle(web, name, image.as_deref(), &links, &mut errors).await?;
+    }
+    // Without a fault there is a provider.
+    let (Some(provider), true) = (provider, errors.is_empty()) else {
+        return Err(Problem::invalid(errors));
+    };
+    let seal = |secret: &String| web.vault.seal(&secrets::webhook_secret(id.as_str()), secret);
+    Ok(RepositoryChange {
+        name: name.clone(),
+        visibility: input.visibility,
+        description: input.description.clone(),
+        image,
+        provider,
+        source_url: input.source.url.clone(),
+        source_account: input.source.account.clone(),
+        submodules: input.source.submodules,
+        rules,
+        links,
+        detect_base_images: input.detect_base_images,
+        build_secrets,
+        credentials,
+        webhook_secret: input.source.webhook_secret.as_ref().map(seal),
+    })
+}
+
+fn check_names(name: &RepositoryName, input: &RepositoryInput, errors: &mut Vec<FieldError>) {
+    for (field, given, wanted) in [
+        ("namespace", &input.namespace, name.namespace()),
+        ("name", &input.name, name.name()),
+    ] {
+        if given.as_ref().is_some_and(|given| given != wanted) {
+            errors.push(FieldError::new(
+                field,
+                format!("the address says `{wanted}`; leave it out or repeat it"),
+            ));
+        }
+    }
+}
+
+fn check_sizes(input: &RepositoryInput, errors: &mut Vec<FieldError>) {
+    if input.description.len() > LONGEST_DESCRIPTION {
+        errors.push(FieldError::new(
+            "description",
+            format!("it is longer than {LONGEST_DESCRIPTION} bytes"),
+        ));
+    }
+    for (field, count) in [
+        ("rules", input.rules.len()),
+        ("links", input.links.len()),
+        (
+            "build_secrets",
+            input.build_secrets.as_ref().map_or(0, |secrets| secrets.0.len()),
+        ),
+    ] {
+        if count > MOST_ENTRIES {
+            errors.push(FieldError::new(field, format!("there are more than {MOST_ENTRIES}")));
+        }
+    }
+}
+
+/// The image as it is to be stored: none where it is the default anyway, so that it follows a change of the default.
+fn check_own_image(
+    web: &Web,
+    name: &RepositoryName,
+    input: &RepositoryInput,
+    errors: &mut Vec<FieldError>,
+) -> Option<String> {
+    let image = input.image.as_ref()?;
+    if let Err(error) = check_image(image) {
+        errors.push(FieldError::new("image", error.to_string()));
+    }
+    (*image != default_image(name, web.settings.default_registry.as_deref())).then(|| image.clone())
+}
+
+fn check_source(web: &Web, source: &SourceInput, errors: &mut Vec<FieldError>) -> Option<Provider> {
+    if let Err(error) = SourceUrl::parse(&source.url, web.settings.source_policy) {
+        errors.push(FieldError::new("source.url", error.to_string()));
+    }
+    if source
+        .webhook_secret
+        .as_ref()
+        .is_some_and(|secret| secret.len() < SHORTEST_SECRET)
+    {
+        let message = format!("it has at least {SHORTEST_SECRET} characters; left out, one is made");
+        errors.push(FieldError::new("source.webhook_secret", message));
+    }
+    let provider = Provider::parse(&source.provider);
+    if provider.is_none() {
+        let known: Vec<&str> = Provider::ALL.iter().map(|provider| provider.as_str()).collect();
+        let message = format!("`{}` is not known; there are: {}", source.provider, known.join(", "));
+        errors.push(FieldError::new("source.provider", message));
+    }
+    provider
+}
+
+fn seal_credentials(
+    web: &Web,
+    id: &RepositoryId,
+    input: &Option<Option<CredentialsInput>>,
+    errors: &mut Vec<FieldError>,
+) -> SourceSecret {
+    const FIELD: &str = "source.credentials";
+    let credentials = match input {
+        None => return SourceSecret::Keep,
+        Some(None) => return SourceSecret::Remove,
+        Some(Some(credentials)) => credentials,
+    };
+    if credentials.ssh_key.is_some() {
+        let message = "SSH is not supported by this version; use https with a user name and an access token";
+        errors.push(FieldError::new(format!("{FIELD}.ssh_key"), message));
+        return SourceSecret::Keep;
+    }
+    match (&credentials.username, &credentials.password) {
+        (Some(username), Some(password)) if !username.is_empty() && !password.is_empty() => {
+            let credentials = SourceCredentials {
+                username: username.clone(),
+                password: password.clone().into(),
+            };
+            let purpose = secrets::source_credentials(id.as_str());
+            SourceSecret::Set(web.vault.seal(&purpose, &credentials.to_text()))
+        }
+        _ => {
+            errors.push(FieldError::new(
+                FIELD,
+                "it is {\"username\", \"password\"}, neither empty",
+            ));
+            SourceSecret::Keep
+        }
+    }
+}
+
+fn checked_rule(index: usize, input: &RuleInput, errors: &mut Vec<FieldError>) -> Rule {
+    let rule = Rule {
+        // The store gives a rule that is new its id.
+        id: RuleId::from(""),
+        source_type: input.source_type,
+        source: input.source.clone(),
+        docker_tag: input.docker_tag.clone(),
+        dockerfile: input.dockerfile.clone(),
+        context: input.context.clone(),
+        autobuild: input.autobuild,
+        cache: input.cache,
+        target: input.target.clone(),
+        platforms: input.platforms.clone(),
+        build_args: input.build_args.0.clone(),
+    };
+    let mut refuse =
+        |field: &str, message: String| errors.push(FieldError::new(format!("rules[{index}].{field}"), message));
+    if let Err(invalid) = rule.check() {
+        refuse(invalid.field, invalid.message);
+    }
+    if !input.paths.is_empty() {
+        refuse(
+            "paths",
+            "path filters are not supported by this version; leave it empty".to_owned(),
+        );
+    }
+    if rule.build_args.len() > MOST_ENTRIES {
+        refuse("build_args", format!("there are more than {MOST_ENTRIES}"));
+    }
+    rule
+}
+
+/// Fully named, sorted, each once.
+fn check_links(links: &[String], errors: &mut Vec<FieldError>) -> Vec<String> {
+    let mut named = Vec::with_capacity(links.len());
+    for (index, link) in links.iter().enumerate() {
+        match ImageReference::parse(link) {
+            Ok(image) => named.push(image.to_string()),
+            Err(error) => errors.push(FieldError::new(format!("links[{index}]"), error.to_string())),
+        }
+    }
+    named.sort();
+    named.dedup();
+    named
+}
+
+fn seal_build_secrets(
+    web: &Web,
+    id: &RepositoryId,
+    input: &RepositoryInput,
+    existing: Option<&Repository>,
+    errors: &mut Vec<FieldError>,
+) -> Option<Vec<(String, Option<Vec<u8>>)>> {
+    let secrets = &input.build_secrets.as_ref()?.0;
+    let stored = existing.map_or(&[][..], |repository| &repository.build_secrets);
+    let mut sealed = Vec::with_capacity(secrets.len());
+    for (name, value) in secrets {
+        let mut refuse = |message: &str| errors.push(FieldError::new(format!("build_secrets.{name}"), message));
+        if !is_secret_name(name) {
+            refuse("a name has letters, digits, `.`, `_` and `-`, at most 100");
+        }
+        match value {
+            Some(value) if value.is_empty() => refuse("it is empty"),
+            None if !stored.contains(name) => refuse("null keeps a stored value, and there is none"),
+            _ => {}
+        }
+        let value = value
+            .as_ref()
+            .map(|value| web.vault.seal(&secrets::build_secret(id.as_str(), name), value));
+        sealed.push((name.clone(), value));
+    }
+    Some(sealed)
+}
+
+fn is_secret_name(name: &str) -> bool {
+    (1..=100).contains(&name.len())
+        && name
+            .bytes()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-'))
+}
+
+/// Build arguments can be read in an image's history: what is meant as a secret must not be one as well.
+fn check_build_args(input: &RepositoryInput, existing: Option<&Repository>, errors: &mut Vec<FieldError>) {
+    let stored = existing.map(|repository| &repository.build_secrets);
+    let is_secret = |name: &String| match (&input.build_secrets, stored) {
+        (Some(secrets), _) => secrets.0.contains_key(name),
+        (None, Some(stored)) => stored.contains(name),
+        (None, None) => false,
+    };
+    for (index, rule) in input.rules.iter().enumerate() {
+        let arguments: &BTreeMap<String, String> = &rule.build_args.0;
+        for name in arguments.keys().filter(|name| is_secret(name)) {
+            let message = "this is a build secret's name; an argument's value stays readable in the image";
+            errors.push(FieldError::new(format!("rules[{index}].build_args.{name}"), message));
+        }
+    }
+}
+
+/// Images that stand on each other in a circle would rebuild each other for ever. Compared without tags.
+async fn check_circle(
+    web: &Web,
+    name: &RepositoryName,
+    image: Option<&str>,
+    links: &[String],
+    errors: &mut Vec<FieldError>,
+) -> Result<(), Problem> {
+    let full_name = |text: &str| ImageReference::parse(text).map_or_else(|_| text.to_owned(), |image| image.name());
+    let own = |name: &RepositoryName, image: Option<&str>| match image {
+        Some(image) => full_name(image),
+        None => full_name(&default_image(name, web.settings.default_registry.as_deref())),
+    };
+    let mut stands_on: HashMap<String, Vec<String>> = HashMap::new();
+    for (other, image, links) in web.store.image_links().await? {
+        if other != *name {
+            let bases = links.iter().map(|link| full_name(link));
+            stands_on
+                .entry(own(&other, image.as_deref()))
+                .or_default()
+                .extend(bases);
+        }
+    }
+    let start = own(name, image);
+    stands_on
+        .entry(start.clone())
+        .or_default()
+        .extend(links.iter().map(|link| full_name(link)));
+    if let Some(circle) = circle_through(&start, &stands_on) {
+        let message = format!(
+            "the images would stand on each other in a circle: {}",
+            circle.join(" -> ")
+        );
+        errors.push(FieldError::new("links", message));
+    }
+    Ok(())
+}

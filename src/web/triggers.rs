@@ -1,0 +1,218 @@
+//! Starting builds by hand, and the dry run.
+
+use axum::{Json, extract::State};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    Web,
+    auth::{Caller, writable_repository},
+    json::StrictJson,
+    parameters::{Query, Segments},
+    problem::{FieldError, Problem},
+};
+use crate::{
+    domain::{
+        build::Status,
+        event::is_object_name,
+        ids::{BuildId, RuleId},
+        image::is_valid_tag,
+        rule::{SourceType, is_valid_ref_name},
+    },
+    intake::{self, Trigger},
+    store::Accepted,
+};
+
+pub(super) fn routes() -> OpenApiRouter<Web> {
+    OpenApiRouter::new().routes(routes!(trigger)).routes(routes!(preview))
+}
+
+/// What to build; nothing: every rule with a literal ref.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+struct TriggerInput {
+    /// With `source_name`: the rules that match this ref.
+    source_type: Option<SourceType>,
+    source_name: Option<String>,
+    /// Only the rules that make this tag.
+    docker_tag: Option<String>,
+    /// A full commit id, instead of what the ref points to.
+    commit: Option<String>,
+    /// Without cache, whatever the rules say.
+    #[serde(default)]
+    no_cache: bool,
+}
+
+impl TriggerInput {
+    fn check(self) -> Result<Trigger, Problem> {
+        let mut errors = Vec::new();
+        let source = match (self.source_type, self.source_name) {
+            (Some(source_type), Some(name)) => {
+                errors.extend(check_ref_name(&name));
+                Some((source_type, name))
+            }
+            (None, None) => None,
+            (Some(_), None) => {
+                errors.push(FieldError::new("source_name", "it goes with `source_type`"));
+                None
+            }
+            (None, Some(_)) => {
+                errors.push(FieldError::new(
+                    "source_type",
+                    "it goes with `source_name`: `branch` or `tag`",
+                ));
+                None
+            }
+        };
+        if self.docker_tag.as_ref().is_some_and(|tag| !is_valid_tag(tag)) {
+            let message = "a tag takes 1 to 128 of A-Z a-z 0-9 _ . -, not beginning with . or -";
+            errors.push(FieldError::new("docker_tag", message));
+        }
+        if self.commit.as_ref().is_some_and(|commit| !is_object_name(commit)) {
+            let message = "it is a full commit id: 40 or 64 lower case hexadecimal digits";
+            errors.push(FieldError::new("commit", message));
+        }
+        match errors.is_empty() {
+            true => Ok(Trigger {
+                source,
+                docker_tag: self.docker_tag,
+                commit: self.commit,
+                no_cache: self.no_cache,
+                rule: None,
+            }),
+            false => Err(Problem::invalid(errors)),
+        }
+    }
+}
+
+fn check_ref_name(name: &str) -> Option<FieldError> {
+    (!is_valid_ref_name(name)).then(|| {
+        let message = format!("`{name}` is not the name of a branch or tag that git accepts");
+        FieldError::new("source_name", message)
+    })
+}
+
+/// What was started.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Started {
+    builds: Vec<StartedBuild>,
+    not_built: Vec<NotBuilt>,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct StartedBuild {
+    id: BuildId,
+    /// The rule's id.
+    rule: RuleId,
+    number: i64,
+    status: Status,
+}
+
+/// A rule that does not build, and why.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct NotBuilt {
+    /// The rule's id.
+    rule: RuleId,
+    reason: String,
+}
+
+impl Started {
+    pub fn new(accepted: Accepted, not_built: Vec<(RuleId, String)>) -> Self {
+        let started = accepted.queued.into_iter().map(|build| StartedBuild {
+            id: build.id,
+            rule: build.rule_id,
+            number: build.number,
+            status: Status::Queued,
+        });
+        Self {
+            builds: started.collect(),
+            not_built: not_built_because(not_built),
+        }
+    }
+}
+
+fn not_built_because(rules: Vec<(RuleId, String)>) -> Vec<NotBuilt> {
+    rules
+        .into_iter()
+        .map(|(rule, reason)| NotBuilt { rule, reason })
+        .collect()
+}
+
+/// Starts builds by hand.
+#[utoipa::path(post, path = "/api/v1/repositories/{namespace}/{name}/trigger", tag = "builds",
+    params(("namespace", Path), ("name", Path)), request_body = TriggerInput, responses(
+    (status = 202, body = Started),
+    (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
+    (status = 413, body = Problem), (status = 415, body = Problem), (status = 422, body = Problem),
+    (status = 429, body = Problem), (status = 503, body = Problem),
+))]
+async fn trigger(
+    State(web): State<Web>,
+    caller: Caller,
+    Segments(name): Segments<(String, String)>,
+    Query(()): Query<()>,
+    StrictJson(input): StrictJson<TriggerInput>,
+) -> Result<(StatusCode, Json<Started>), Problem> {
+    let (repository, user) = writable_repository(&web, &caller, &name).await?;
+    let triggered = web.intake.trigger(&repository, &input.check()?, &user.name).await?;
+    Ok((
+        StatusCode::ACCEPTED,
+        Json(Started::new(triggered.accepted, triggered.not_built)),
+    ))
+}
+
+/// A ref that might be pushed.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+struct PreviewInput {
+    source_type: SourceType,
+    source_name: String,
+}
+
+/// What a push would build.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct Preview {
+    matches: Vec<PreviewMatch>,
+    not_matched: Vec<NotBuilt>,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct PreviewMatch {
+    /// The rule's id.
+    rule: RuleId,
+    tags: Vec<String>,
+    dockerfile: String,
+    context: String,
+}
+
+/// What a push of a branch or tag would build: a dry run.
+#[utoipa::path(post, path = "/api/v1/repositories/{namespace}/{name}/preview", tag = "builds",
+    params(("namespace", Path), ("name", Path)), request_body = PreviewInput, responses(
+    (status = 200, body = Preview),
+    (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
+    (status = 413, body = Problem), (status = 415, body = Problem), (status = 422, body = Problem),
+))]
+async fn preview(
+    State(web): State<Web>,
+    caller: Caller,
+    Segments(name): Segments<(String, String)>,
+    Query(()): Query<()>,
+    StrictJson(input): StrictJson<PreviewInput>,
+) -> Result<Json<Preview>, Problem> {
+    let (repository, _) = writable_repository(&web, &caller, &name).await?;
+    if let Some(error) = check_ref_name(&input.source_name) {
+        return Err(Problem::invalid(vec![error]));
+    }
+    let found = intake::preview(&repository, input.source_type, &input.source_name);
+    let matches = found.matches.into_iter().map(|found| PreviewMatch {
+        rule: found.rule,
+        tags: found.tags,
+        dockerfile: found.dockerfile,
+        context: found.context,
+    });
+    Ok(Json(Preview {
+        matches: matches.collect(),
+        not_matched: not_built_because(found.not_matched),
+    }))
+}
