@@ -15,7 +15,7 @@ use super::{
 use crate::{
     domain::{
         base,
-        build::{Ending, ErrorKind, Failure, Phase},
+        build::{Ending, ErrorKind, Failure, Phase, Step},
         context::BuildContext,
         event::kept_message,
         progress::Progress,
@@ -31,6 +31,9 @@ use crate::{
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 
 const LONGEST_PAUSE: Duration = Duration::from_secs(5 * 60);
+
+/// Pause between tries to record an end while the database is away.
+const RECORD_AGAIN_EVERY: Duration = Duration::from_secs(1);
 
 /// Why an attempt did not get to its end.
 #[derive(Debug, Clone)]
@@ -315,16 +318,32 @@ async fn conclude(
     progress.line(&last_line);
     progress.finish(&parts.store, lease).await;
     tracing::info!(build = %build.id, repository = %build.repository, outcome = %last_line, "ended");
-    match conclusion {
-        Ok(ending) => {
-            let base_images = base::images_of_steps(&progress.last_steps());
-            parts
-                .store
-                .finish(lease, &ending, &base_images, parts.clock.now())
-                .await?;
-            progress.ended();
-            Ok(())
+    record(parts, lease, build, conclusion, &progress.last_steps()).await?;
+    progress.ended();
+    Ok(())
+}
+
+/// Records how an attempt ended. While the database is away it is tried again, for the keeper still holds the lease;
+/// when that is lost, so is the right to record anything.
+async fn record(
+    parts: &Parts,
+    lease: &Lease,
+    build: &Build,
+    conclusion: Result<Ending, Requeue>,
+    steps: &[Step],
+) -> Result<(), LeaseLost> {
+    let base_images = base::images_of_steps(steps);
+    loop {
+        let recorded = match &conclusion {
+            Ok(ending) => parts.store.finish(lease, ending, &base_images, parts.clock.now()).await,
+            Err(requeue) => parts.store.requeue(lease, requeue).await,
+        };
+        match recorded {
+            Err(LeaseLost::Store(StoreError::Unavailable(error))) => {
+                tracing::warn!(%error, build = %build.id, "failed to record how a build ended; trying again");
+                tokio::time::sleep(RECORD_AGAIN_EVERY).await;
+            }
+            recorded => return recorded,
         }
-        Err(requeue) => parts.store.requeue(lease, &requeue).await,
     }
 }
