@@ -3,7 +3,7 @@
 //!
 //! Paths bear no version: the engine then speaks its newest, which every engine offers.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{fmt, io, path::PathBuf, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
@@ -75,25 +75,38 @@ impl Address {
     /// Sends one request and waits for the head of its answer, for as long as that takes.
     pub(super) async fn send(&self, request: Request<Body>) -> Result<Exchange, EngineError> {
         match self {
-            Self::Unix(path) => {
-                let stream = bounded("connecting", CONNECT_TIMEOUT, UnixStream::connect(path)).await?;
-                exchange(stream, request).await
-            }
+            Self::Unix(path) => exchange(self.connect(UnixStream::connect(path)).await?, request).await,
             Self::Tcp { host, port } => {
-                let stream = bounded(
-                    "connecting",
-                    CONNECT_TIMEOUT,
-                    TcpStream::connect((host.as_str(), *port)),
-                )
-                .await?;
-                exchange(stream, request).await
+                exchange(self.connect(TcpStream::connect((host.as_str(), *port))).await?, request).await
             }
         }
+    }
+
+    /// Bounds the time that a connection takes, and says of a failed one where it should have led.
+    async fn connect<T>(&self, connecting: impl Future<Output = io::Result<T>>) -> Result<T, EngineError> {
+        let why = match timeout(CONNECT_TIMEOUT, connecting).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer in {} s", CONNECT_TIMEOUT.as_secs()),
+        };
+        Err(EngineError::Unavailable(format!(
+            "the engine at {self} cannot be reached: {why}"
+        )))
     }
 
     /// Sends a request that is answered without much work and reads the whole answer.
     pub(super) async fn call(&self, request: Request<Body>) -> Result<Answer, EngineError> {
         within(ANSWER_TIMEOUT, async { self.send(request).await?.read_whole().await }).await
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "tcp://[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "tcp://{host}:{port}"),
+        }
     }
 }
 
@@ -256,19 +269,6 @@ where
     }));
     let response = sender.send_request(request).await.map_err(|error| lost(&error))?;
     Ok(Exchange { response, connection })
-}
-
-async fn bounded<T>(what: &str, limit: Duration, work: impl Future<Output = io::Result<T>>) -> Result<T, EngineError> {
-    match timeout(limit, work).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(EngineError::Unavailable(format!(
-            "{what} to the engine failed: {error}"
-        ))),
-        Err(_) => Err(EngineError::Unavailable(format!(
-            "{what} to the engine took longer than {} s",
-            limit.as_secs()
-        ))),
-    }
 }
 
 fn lost(error: &hyper::Error) -> EngineError {
