@@ -20,6 +20,7 @@ use super::{
 use crate::{
     domain::{
         build::{BaseImage, Cause, Failure, Phase, Status, Step},
+        engine_health::EngineHealth,
         ids::{BuildId, RuleId},
         rule::SourceType,
     },
@@ -89,6 +90,8 @@ pub struct BuildDocument {
 struct Workers {
     names: HashMap<String, String>,
     any_running: bool,
+    /// Why the only worker that runs cannot build now.
+    no_engine: Option<String>,
     now: DateTime<Utc>,
 }
 
@@ -96,10 +99,16 @@ impl Workers {
     async fn look_up(web: &Web) -> Result<Self, Problem> {
         let now = web.clock.now();
         let all: Vec<Worker> = web.store.workers_since(DateTime::UNIX_EPOCH).await?;
+        let is_running = |worker: &&Worker| worker.concurrency > 0 && worker.last_seen_at >= alive_since(now);
+        let running = all.iter().filter(is_running).count();
+        // Of other workers' engines nothing is known here.
+        let no_engine = match &*web.engine.borrow() {
+            EngineHealth::Down(reason) if web.settings.builds_here && running == 1 => Some(reason.clone()),
+            _ => None,
+        };
         Ok(Self {
-            any_running: all
-                .iter()
-                .any(|worker| worker.concurrency > 0 && worker.last_seen_at >= alive_since(now)),
+            any_running: running > 0,
+            no_engine,
             names: all
                 .into_iter()
                 .map(|worker| (worker.id.to_string(), worker.name))
@@ -114,6 +123,9 @@ impl Workers {
         }
         if !self.any_running {
             return Some("a worker: none is running".to_owned());
+        }
+        if let Some(reason) = &self.no_engine {
+            return Some(format!("the Docker Engine: {reason}"));
         }
         if let Some(until) = build.not_before.filter(|until| *until > self.now) {
             let after = build
