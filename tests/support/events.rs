@@ -47,7 +47,8 @@ impl Events {
             while let Some(end) = self.rest.windows(2).position(|two| two == b"\n\n") {
                 let rest = self.rest.split_off(end + 2);
                 let event = std::mem::replace(&mut self.rest, rest);
-                self.ready.extend(parse(str::from_utf8(&event).expect("events are UTF-8")));
+                self.ready
+                    .extend(parse(str::from_utf8(&event).expect("events are UTF-8")));
             }
         }
         self.ready.pop_front()

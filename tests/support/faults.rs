@@ -1,6 +1,9 @@
 //! A proxy that stands before a registry and fails in the ways that networks and servers do.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy, copy_bidirectional},
@@ -25,6 +28,8 @@ pub enum Fault {
 pub struct FaultyProxy {
     host: String,
     fault: Arc<Mutex<Fault>>,
+    /// Connections that something went wrong with.
+    failed: Arc<AtomicUsize>,
     _tasks: JoinSet<()>,
 }
 
@@ -35,10 +40,17 @@ impl FaultyProxy {
         let host = listener.local_addr().expect("its address").to_string();
         let fault = Arc::new(Mutex::new(Fault::None));
         let mut tasks = JoinSet::new();
-        tasks.spawn(accept(listener, upstream.to_owned(), Arc::clone(&fault)));
+        let failed = Arc::new(AtomicUsize::new(0));
+        tasks.spawn(accept(
+            listener,
+            upstream.to_owned(),
+            Arc::clone(&fault),
+            Arc::clone(&failed),
+        ));
         Self {
             host,
             fault,
+            failed,
             _tasks: tasks,
         }
     }
@@ -48,16 +60,24 @@ impl FaultyProxy {
         &self.host
     }
 
+    /// How many connections something went wrong with, as it was set to.
+    pub fn failed(&self) -> usize {
+        self.failed.load(Ordering::Relaxed)
+    }
+
     /// Sets what happens to connections made from now on.
     pub fn set(&self, fault: Fault) {
         *self.fault.lock().expect("no test panics with this lock") = fault;
     }
 }
 
-async fn accept(listener: TcpListener, upstream: String, fault: Arc<Mutex<Fault>>) {
+async fn accept(listener: TcpListener, upstream: String, fault: Arc<Mutex<Fault>>, failed: Arc<AtomicUsize>) {
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         let fault = *fault.lock().expect("no test panics with this lock");
+        if fault != Fault::None {
+            failed.fetch_add(1, Ordering::Relaxed);
+        }
         let upstream = upstream.clone();
         connections.spawn(async move {
             // A broken connection is what this is for.

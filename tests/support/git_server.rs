@@ -17,6 +17,7 @@ use axum::{
 use base64::Engine as _;
 use tempfile::TempDir;
 use tokio::{io::AsyncWriteExt, net::TcpListener, process::Command, sync::watch, task::JoinSet};
+use url::Url;
 
 use super::command;
 
@@ -108,11 +109,12 @@ impl GitServer {
         };
         let bare = bare.to_str().expect("a temporary path is UTF-8");
         command::run("git", &["-C", bare, "config", "http.receivepack", "true"]).await;
-        let origin = match &self.credentials {
-            Some((user, password)) => repository.url.replace("://", &format!("://{user}:{password}@")),
-            None => repository.url.clone(),
-        };
-        repository.git(&["remote", "add", "origin", &origin]).await;
+        let mut origin = Url::parse(&repository.url).expect("an address made of parts");
+        if let Some((user, password)) = &self.credentials {
+            origin.set_username(user).expect("an address with a host");
+            origin.set_password(Some(password)).expect("an address with a host");
+        }
+        repository.git(&["remote", "add", "origin", origin.as_str()]).await;
         repository
     }
 }

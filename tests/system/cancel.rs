@@ -8,7 +8,7 @@ use crate::support::{
     faults::{Fault, FaultyProxy},
     git_server::Behaviour,
     wait,
-    world::World,
+    world::{BUILD, World},
 };
 
 const PROMPTLY: Duration = Duration::from_secs(2);
@@ -99,7 +99,7 @@ async fn a_push_to_a_registry_that_does_not_answer_is_canceled() {
         .await;
     proxy.set(Fault::Stall);
     let build = world.push(&app, &SCRATCH).await;
-    world.wait_for_phase(&build, "push").await;
+    wait::until("the push to hang", BUILD, async || (proxy.failed() > 0).then_some(())).await;
     cancel(&world, &build).await;
     proxy.set(Fault::None);
     let next = world.build(&app, &[("a", "b")]).await;

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    os::unix::fs::symlink,
+    os::unix::fs::{PermissionsExt, symlink},
     path::Path,
     sync::{
         Arc, Mutex,
@@ -261,7 +261,7 @@ async fn a_build_whose_worker_was_killed_in_the_push_is_done_again() {
         .await;
     proxy.set(Fault::Stall);
     let build = world.push(&app, &SCRATCH).await;
-    world.wait_for_phase(&build, "push").await;
+    wait::until("the push to hang", BUILD, async || (proxy.failed() > 0).then_some(())).await;
     kill_and_take_back(&mut world, &build, async |_| proxy.set(Fault::None)).await;
 }
 
@@ -369,8 +369,13 @@ async fn a_worker_that_was_stopped_for_longer_than_its_lease_changes_nothing_aft
     let newer = world
         .build(&app, &[("Dockerfile", "FROM scratch\nCOPY a /\n"), ("a", "newer")])
         .await;
-    // The lease runs out, and the other worker comes to the gate with the same build.
-    gate.reached_by(2).await;
+    // The lease runs out, and the other worker takes the build. BuildKit sees two that want the same, and runs it once.
+    world
+        .server
+        .wait_for(&build, "the second attempt", TAKEN_BACK, |build| {
+            build["attempt"] == 2 && build["phase"] == "build"
+        })
+        .await;
     gate.open().await;
     stale.signal("CONT").await;
     let done = world.server.wait_for_end(&build, "superseded", BUILD).await;
@@ -455,6 +460,12 @@ async fn a_second_server_on_the_same_directory_is_refused() {
     );
 }
 
+/// Writes a file that its owner alone may read, as the key has to be.
+fn write_private(path: &Path, content: &[u8]) {
+    fs::write(path, content).expect("a file");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("a mode");
+}
+
 #[tokio::test]
 async fn without_its_key_the_service_refuses_to_start_and_leaves_the_data_alone() {
     let mut server = Server::start(Options::with_settings("concurrency = 0")).await;
@@ -476,7 +487,7 @@ async fn without_its_key_the_service_refuses_to_start_and_leaves_the_data_alone(
         ("another's", Some(&other_key[..])),
     ] {
         match content {
-            Some(content) => fs::write(&key_file, content).expect("a file"),
+            Some(content) => write_private(&key_file, content),
             None => fs::remove_file(&key_file).expect("a file"),
         }
         let (code, said) = refusal_to_start(&server.data(), &[]).await;
@@ -487,7 +498,7 @@ async fn without_its_key_the_service_refuses_to_start_and_leaves_the_data_alone(
             None => assert!(!key_file.exists(), "a new key would hide that the old one is gone"),
         }
     }
-    fs::write(&key_file, &key).expect("a file");
+    write_private(&key_file, &key);
     server.restart().await;
     let webhook = server.put_repository("admin/app", document).await;
     assert_eq!(webhook.secret, WEBHOOK_SECRET);
