@@ -145,6 +145,20 @@ impl Engine {
     }
 }
 
+/// Where the engine listens: `unix:///path`, or a host and port.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what configures the tests is no part of the service's configuration"
+)]
+pub fn address() -> String {
+    let host = std::env::var("DOCKER_HOST").unwrap_or_default();
+    match host.strip_prefix("tcp://") {
+        Some(host) => host.to_owned(),
+        None if host.is_empty() => "unix:///var/run/docker.sock".to_owned(),
+        None => host,
+    }
+}
+
 /// The registry's host in the whole name of an image.
 fn host_of(image: &str) -> &str {
     image.split('/').next().expect("a whole name begins with a host")

@@ -1,13 +1,17 @@
-//! A proxy that stands before a registry and fails in the ways that networks and servers do.
+//! A proxy that stands before a registry, an engine or a database and fails in the ways that networks and servers do.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, copy, copy_bidirectional},
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, copy_bidirectional},
+    net::{TcpListener, TcpStream, UnixStream},
+    sync::watch,
     task::JoinSet,
 };
 
@@ -18,6 +22,8 @@ pub enum Fault {
     None,
     /// Every request is answered with this status, and never reaches the server.
     Status(u16),
+    /// Connections break at once, those that are open as well: the server is gone.
+    Gone,
     /// Connections are taken, and nothing is ever answered.
     Stall,
     /// The connection breaks after the client has sent so many bytes.
@@ -27,26 +33,21 @@ pub enum Fault {
 /// A running proxy; it ends when this is dropped.
 pub struct FaultyProxy {
     host: String,
-    fault: Arc<Mutex<Fault>>,
+    fault: watch::Sender<Fault>,
     /// Connections that something went wrong with.
     failed: Arc<AtomicUsize>,
     _tasks: JoinSet<()>,
 }
 
 impl FaultyProxy {
-    /// Stands before `upstream`, a host and port, without a fault at first.
+    /// Stands before `upstream`, a host and port or `unix:///path`, without a fault at first.
     pub async fn before(upstream: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let host = listener.local_addr().expect("its address").to_string();
-        let fault = Arc::new(Mutex::new(Fault::None));
+        let (fault, receiver) = watch::channel(Fault::None);
         let mut tasks = JoinSet::new();
         let failed = Arc::new(AtomicUsize::new(0));
-        tasks.spawn(accept(
-            listener,
-            upstream.to_owned(),
-            Arc::clone(&fault),
-            Arc::clone(&failed),
-        ));
+        tasks.spawn(accept(listener, upstream.to_owned(), receiver, Arc::clone(&failed)));
         Self {
             host,
             fault,
@@ -67,29 +68,32 @@ impl FaultyProxy {
 
     /// Sets what happens to connections made from now on.
     pub fn set(&self, fault: Fault) {
-        *self.fault.lock().expect("no test panics with this lock") = fault;
+        self.fault.send_replace(fault);
     }
 }
 
-async fn accept(listener: TcpListener, upstream: String, fault: Arc<Mutex<Fault>>, failed: Arc<AtomicUsize>) {
+async fn accept(listener: TcpListener, upstream: String, fault: watch::Receiver<Fault>, failed: Arc<AtomicUsize>) {
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
-        let fault = *fault.lock().expect("no test panics with this lock");
-        if fault != Fault::None {
+        if *fault.borrow() != Fault::None {
             failed.fetch_add(1, Ordering::Relaxed);
         }
-        let upstream = upstream.clone();
+        let (upstream, mut fault) = (upstream.clone(), fault.clone());
         connections.spawn(async move {
-            // A broken connection is what this is for.
-            let _ = pass(client, &upstream, fault).await;
+            let now = *fault.borrow();
+            tokio::select! {
+                // A broken connection is what this is for.
+                _ = pass(client, &upstream, now) => {}
+                _ = fault.wait_for(|fault| *fault == Fault::Gone) => {}
+            }
         });
     }
 }
 
-async fn pass(mut client: TcpStream, upstream: &str, fault: Fault) -> std::io::Result<()> {
+async fn pass(mut client: TcpStream, upstream: &str, fault: Fault) -> io::Result<()> {
     match fault {
         Fault::None => {
-            let mut server = TcpStream::connect(upstream).await?;
+            let mut server = connect(upstream).await?;
             copy_bidirectional(&mut client, &mut server).await?;
         }
         Fault::Status(status) => {
@@ -98,15 +102,14 @@ async fn pass(mut client: TcpStream, upstream: &str, fault: Fault) -> std::io::R
             client.write_all(answer.as_bytes()).await?;
             client.shutdown().await?;
         }
+        Fault::Gone => {}
         Fault::Stall => {
             // Read, so that the client's end is seen.
-            let mut ignored = tokio::io::sink();
-            copy(&mut client, &mut ignored).await?;
+            copy(&mut client, &mut tokio::io::sink()).await?;
         }
         Fault::CutAfter(bytes) => {
-            let mut server = TcpStream::connect(upstream).await?;
             let (from_client, mut to_client) = client.split();
-            let (mut from_server, mut to_server) = server.split();
+            let (mut from_server, mut to_server) = tokio::io::split(connect(upstream).await?);
             let mut limited = from_client.take(bytes);
             tokio::select! {
                 result = copy(&mut limited, &mut to_server) => result?,
@@ -115,6 +118,18 @@ async fn pass(mut client: TcpStream, upstream: &str, fault: Fault) -> std::io::R
         }
     }
     Ok(())
+}
+
+/// A connection of either kind.
+trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
+
+async fn connect(upstream: &str) -> io::Result<Box<dyn Duplex>> {
+    match upstream.strip_prefix("unix://") {
+        Some(path) => Ok(Box::new(UnixStream::connect(path).await?)),
+        None => Ok(Box::new(TcpStream::connect(upstream).await?)),
+    }
 }
 
 /// Reads up to the empty line that ends a request's head.

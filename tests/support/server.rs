@@ -57,9 +57,34 @@ pub struct Server {
 
 impl Server {
     pub async fn start(options: Options) -> Self {
+        let mut server = Self::launch(options, tempfile::tempdir().expect("a temporary directory")).await;
+        server
+            .command_line(
+                &["user", "add", "admin", "--admin", "--password-stdin"],
+                b"a long test password\n",
+            )
+            .await;
+        server.token = server.command_line(&["token", "create", "--user", "admin"], &[]).await;
+        server
+    }
+
+    /// A server on what `hullworks backup` wrote of another.
+    pub async fn restore(backup: &str, options: Options, of: &Self) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut restore = tokio::process::Command::new(BINARY);
+        restore
+            .args(["restore", backup])
+            .env("HULLWORKS_DATA_DIR", directory.path().join("data"));
+        command::output_of(&mut restore, &[]).await;
+        let mut server = Self::launch(options, directory).await;
+        server.token = of.token.clone();
+        server
+    }
+
+    /// Starts the process and waits until it is ready.
+    async fn launch(options: Options, directory: TempDir) -> Self {
         let data = directory.path().join("data");
-        fs::create_dir(&data).expect("a directory");
+        fs::create_dir_all(&data).expect("a directory");
         fs::write(
             data.join("hullworks.toml"),
             format!("allow_local_sources = true\n{}\n", options.settings),
@@ -77,13 +102,15 @@ impl Server {
         };
         server.wait_until_ready().await;
         server
-            .command_line(
-                &["user", "add", "admin", "--admin", "--password-stdin"],
-                b"a long test password\n",
-            )
-            .await;
-        server.token = server.command_line(&["token", "create", "--user", "admin"], &[]).await;
-        server
+    }
+
+    /// The same webhook, at this server's address.
+    pub fn webhook_of(&self, webhook: &Webhook) -> Webhook {
+        let path = webhook.url.find("/webhooks/").expect("a webhook's address");
+        Webhook {
+            url: format!("{}{}", self.url(), &webhook.url[path..]),
+            secret: webhook.secret.clone(),
+        }
     }
 
     pub fn url(&self) -> String {
@@ -92,6 +119,16 @@ impl Server {
 
     /// Runs a command of `hullworks` against this server and its data; returns its standard output.
     pub async fn command_line(&self, arguments: &[&str], input: &[u8]) -> String {
+        command::output_of(&mut self.command(arguments), input).await
+    }
+
+    /// As [`Server::command_line`], where it may fail: its exit code and everything that it said.
+    pub async fn try_command_line(&self, arguments: &[&str]) -> (i32, String) {
+        let output = self.command(arguments).stdin(Stdio::null()).output().await;
+        exit_of(output.expect("the service's binary can be started"))
+    }
+
+    fn command(&self, arguments: &[&str]) -> tokio::process::Command {
         let mut command = tokio::process::Command::new(BINARY);
         command
             .args(arguments)
@@ -101,7 +138,7 @@ impl Server {
         if let Some(url) = &self.options.database_url {
             command.env("HULLWORKS_DATABASE_URL", url);
         }
-        command::output_of(&mut command, input).await
+        command
     }
 
     /// Ends the process as a power cut would.
@@ -324,12 +361,16 @@ pub async fn refusal_to_start(data: &Path, settings: &[(&str, &str)]) -> (i32, S
         .envs(settings.iter().copied())
         .stdin(Stdio::null())
         .kill_on_drop(true);
-    let Output { status, stdout, stderr } = tokio::time::timeout(PATIENCE, command.output())
+    let output = tokio::time::timeout(PATIENCE, command.output())
         .await
-        .expect("the service refuses to start instead of running")
-        .expect("the service's binary can be started");
-    let said = [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    (status.code().expect("it ends by itself"), said.concat())
+        .expect("the service refuses to start instead of running");
+    exit_of(output.expect("the service's binary can be started"))
+}
+
+/// The exit code, and what was said to either stream.
+fn exit_of(output: Output) -> (i32, String) {
+    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    (output.status.code().expect("it ends by itself"), said.concat())
 }
 
 /// The ids in a list of builds, which are strings or documents with an `id`.

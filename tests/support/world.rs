@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::{
     engine::{CleanUp, Engine},
@@ -57,7 +58,8 @@ impl World {
         let (engine, registry) = (Engine::connect().await, Registry::start().await);
         let images = vec![engine.clean_up(registry.host())];
         let base = format!("{}/base/busybox:1", registry.host());
-        engine.import_busybox(&base, "base").await;
+        // Its own, so that no step is in the engine's cache from another test or run.
+        engine.import_busybox(&base, &Uuid::now_v7().to_string()).await;
         engine.push(&base).await;
         Self {
             server: Server::start(options).await,

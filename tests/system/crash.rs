@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::fs::PermissionsExt,
     path::Path,
     sync::{
         Arc, Mutex,
@@ -85,7 +85,22 @@ async fn send_until_gone(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_webhook_that_was_acknowledged_survives_a_kill_and_none_is_built_twice() {
-    let mut server = Server::start(Options::with_settings("concurrency = 0")).await;
+    kill_while_webhooks_come(None).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_webhook_that_was_acknowledged_survives_a_kill_on_postgresql_too() {
+    let database = Database::create().await;
+    kill_while_webhooks_come(Some(database.url())).await;
+}
+
+/// Kills the service while many webhooks come at once, and sends them all again after its restart.
+async fn kill_while_webhooks_come(database_url: Option<String>) {
+    let mut server = Server::start(Options {
+        database_url,
+        ..Options::with_settings("concurrency = 0")
+    })
+    .await;
     let document = json!({
         "image": "127.0.0.1:9/admin/app",
         "source": { "provider": "github", "url": "http://127.0.0.1:9/team/app.git" },
@@ -266,28 +281,6 @@ async fn a_build_whose_worker_was_killed_in_the_push_is_done_again() {
 }
 
 #[tokio::test]
-async fn an_acknowledged_push_survives_a_kill_on_postgresql_too() {
-    let database = Database::create().await;
-    let mut server = Server::start(Options {
-        database_url: Some(database.url()),
-        ..Options::with_settings("concurrency = 0")
-    })
-    .await;
-    let document = json!({
-        "image": "127.0.0.1:9/admin/app",
-        "source": { "provider": "github", "url": "http://127.0.0.1:9/team/app.git" },
-        "rules": [{ "source_type": "branch", "source": "/.*/", "docker_tag": "{sourceref}" }]
-    });
-    let webhook = server.put_repository("admin/app", document).await;
-    let (status, answer) = webhook.send(&unique_delivery(&webhook, 0, 0)).await;
-    assert_eq!(status, 202, "{answer:#}");
-    server.kill9();
-    server.restart().await;
-    assert_eq!(server.build(&ids(&answer["builds"])[0]).await["status"], "queued");
-    drop(server);
-}
-
-#[tokio::test]
 async fn a_shutdown_waits_for_a_build_that_ends_soon() {
     let mut world = World::start().await;
     let app = world.app(json!({})).await;
@@ -394,53 +387,6 @@ async fn a_worker_that_was_stopped_for_longer_than_its_lease_changes_nothing_aft
     assert_eq!(log.matches("\nbuilt sha256:").count(), 1, "{log}");
     assert_eq!(world.engine.traces_of(&build).await, "");
     drop((stale, world));
-}
-
-#[tokio::test]
-async fn without_an_engine_builds_wait_and_start_when_it_comes() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let socket = directory.path().join("docker.sock");
-    let world = World::with(Options {
-        without_engine: true,
-        ..Options::with_settings(&format!("docker_host = \"unix://{}\"", socket.display()))
-    })
-    .await;
-    let app = world.app(json!({})).await;
-    let build = world.push(&app, &SCRATCH).await;
-    wait::until("the engine's absence to be noticed", BUILD, async || {
-        let response = reqwest::get(format!("{}/readyz", world.server.url()))
-            .await
-            .expect("an answer");
-        let (status, text) = (response.status().as_u16(), response.text().await.expect("an answer"));
-        (status == 503 && text.contains("engine") && text.contains("docker.sock")).then_some(())
-    })
-    .await;
-    let waiting = world.server.build(&build).await;
-    assert_eq!(
-        (&waiting["status"], &waiting["attempt"]),
-        (&json!("queued"), &json!(0)),
-        "{waiting:#}"
-    );
-    let waiting_for = waiting["waiting_for"].as_str().unwrap_or_default().to_lowercase();
-    assert!(waiting_for.contains("engine"), "{waiting:#}");
-
-    symlink(engine_socket(), &socket).expect("a link to the engine's socket");
-    let done = world.server.wait_for_success(&build, BUILD).await;
-    assert_eq!(done["attempt"], 1);
-    let ready = reqwest::get(format!("{}/readyz", world.server.url()))
-        .await
-        .expect("an answer");
-    assert_eq!(ready.status(), 200);
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "what configures the tests is no part of the service's configuration"
-)]
-fn engine_socket() -> String {
-    let host = std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".to_owned());
-    let path = host.strip_prefix("unix://").expect("an engine behind a socket");
-    path.to_owned()
 }
 
 #[tokio::test]

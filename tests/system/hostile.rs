@@ -351,6 +351,87 @@ async fn while_the_database_is_locked_no_webhook_is_acknowledged() {
 }
 
 #[tokio::test]
+async fn a_thousand_connections_that_say_nothing_do_not_slow_others_down() {
+    let server = queueing_server().await;
+    let webhook = webhook_of(&server, "admin/app").await;
+    let host = server.url().trim_start_matches("http://").to_owned();
+    let mut connections = Vec::new();
+    for _ in 0..1000 {
+        let mut connection = TcpStream::connect(&host).await.expect("a connection");
+        connection
+            .write_all(b"POST /webhooks/github/x HTTP/1.1\r\nhost: ")
+            .await
+            .expect("half a request");
+        connections.push(connection);
+    }
+    let client = reqwest::Client::new();
+    for number in 0..20 {
+        let commit = format!("{:040x}", number + 1);
+        let push = Push {
+            commit: &commit,
+            ..PUSH
+        };
+        let event = webhook.github_event("push", push.github().to_string());
+        let answer = tokio::time::timeout(Duration::from_secs(1), webhook.try_send(&client, &event)).await;
+        let (status, answer) = answer.expect("an answer within a second").expect("an answer");
+        assert_eq!(status, 202, "{answer:#}");
+    }
+}
+
+#[tokio::test]
+async fn a_build_argument_cannot_bear_the_name_of_a_secret() {
+    let server = queueing_server().await;
+    let rule = json!({ "source_type": "branch", "source": "main", "build_args": { "TOKEN": "canary-value" } });
+    let document = json!({
+        "image": "127.0.0.1:9/admin/app",
+        "source": { "provider": "github", "url": PUSH.clone_url },
+        "rules": [rule],
+        "build_secrets": { "TOKEN": "canary-secret" }
+    });
+    let (status, answer) = server
+        .request(Method::PUT, "/repositories/admin/app", Some(document))
+        .await;
+    assert_eq!(status, 422, "{answer:#}");
+    let answer = answer.to_string();
+    assert!(
+        answer.contains("build_args.TOKEN") && !answer.contains("canary"),
+        "{answer}"
+    );
+}
+
+/// Bytes of all files below a directory.
+fn size_of(directory: &Path) -> u64 {
+    let entries = fs::read_dir(directory).expect("a directory").flatten();
+    entries
+        .map(|entry| match entry.path().is_dir() {
+            true => size_of(&entry.path()),
+            false => entry.metadata().map_or(0, |data| data.len()),
+        })
+        .sum()
+}
+
+#[tokio::test]
+async fn a_source_that_is_too_large_fails_and_its_disk_is_reclaimed() {
+    let world = World::with_settings("max_source_bytes = 1000000").await;
+    let app = world.app(json!({})).await;
+    // Nothing that could be compressed.
+    let noise: String = (0..250_000)
+        .map(|_| format!("{:016x}", rand::random::<u64>()))
+        .collect();
+    let (build, log) = world
+        .failure(&app, &[("Dockerfile", "FROM scratch\n"), ("noise", &noise)])
+        .await;
+    assert_eq!(build["error"]["kind"], "source", "{build:#}");
+    assert!(
+        log.contains("max_source_bytes") || log.contains("larger") || log.contains("MiB"),
+        "{log}"
+    );
+    let size = size_of(&world.server.data().join("mirrors"));
+    assert!(size < 1_000_000, "{size} bytes are left");
+    assert!(!log.contains("trying again"), "{log}");
+}
+
+#[tokio::test]
 async fn addresses_that_are_no_sources_are_refused_when_they_are_saved() {
     let server = queueing_server().await;
     for url in [

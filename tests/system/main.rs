@@ -3,7 +3,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod absence;
 mod cancel;
+mod command_line;
 mod crash;
 mod dockerfile;
 mod examples;

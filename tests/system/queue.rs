@@ -50,6 +50,21 @@ async fn a_newer_push_takes_the_place_of_an_older_one_that_waits() {
 }
 
 #[tokio::test]
+async fn many_pushes_to_one_branch_wait_as_one_build_of_the_last() {
+    let world = queueing_world().await;
+    let app = world.app(json!({})).await;
+    let commits: Vec<String> = (1..=100).map(|number| format!("{number:040x}")).collect();
+    for commit in &commits {
+        app.announce("main", commit).await;
+    }
+    let builds = world.server.builds(&app.name).await;
+    assert_eq!(builds.len(), commits.len(), "each is in the history");
+    let queued: Vec<&Value> = builds.iter().filter(|build| build["status"] == "queued").collect();
+    assert_eq!(queued.len(), 1);
+    assert_eq!(queued[0]["commit"].as_str(), commits.last().map(String::as_str));
+}
+
+#[tokio::test]
 async fn a_commit_that_is_queued_or_running_is_not_built_twice() {
     let world = World::start().await;
     let app = world.app(json!({})).await;
