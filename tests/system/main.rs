@@ -4,6 +4,7 @@
 mod support;
 
 mod absence;
+mod apply;
 mod cancel;
 mod command_line;
 mod crash;

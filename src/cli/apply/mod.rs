@@ -173,10 +173,15 @@ impl Step {
         for line in self.lines() {
             out.line(&format!("          {line}"))?;
         }
-        // The secret is in the answer to the request that created it and never again.
-        if let (Some(url), Some(secret)) = (answer["webhook"]["url"].as_str(), answer["webhook"]["secret"].as_str()) {
+        // A registry's is left to whoever looks for it: it need not report anything.
+        let is_new_repository = self.change == Change::Create && answer["rules"].is_array();
+        if let Some(url) = answer["webhook"]["url"].as_str().filter(|_| is_new_repository) {
             out.line(&format!("          webhook address: {url}"))?;
-            out.line(&format!("          webhook secret, shown this once: {secret}"))?;
+            // One that was made there is in the answer to the request that created it, and never again.
+            match answer["webhook"]["secret"].as_str() {
+                Some(secret) => out.line(&format!("          webhook secret, shown this once: {secret}"))?,
+                None => out.line("          webhook secret: the one in the file")?,
+            }
         }
         Ok(())
     }
