@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use serde_json::Value;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::{Instant, sleep, timeout_at},
+};
 
 use super::{
     builds::describe_outcome,
@@ -47,6 +50,9 @@ pub async fn follow_all(
     show: Show,
     out: &mut Output,
 ) -> Result<Vec<Value>, Failure> {
+    // Listened for from here on: a Ctrl-C right after the first request must not end the process without a word.
+    let mut interrupts = signal(SignalKind::interrupt())
+        .map_err(|error| Failure::Failed(format!("Ctrl-C cannot be listened for: {error}")))?;
     let following = async {
         let mut ended = Vec::with_capacity(builds.len());
         for build in builds {
@@ -61,7 +67,7 @@ pub async fn follow_all(
     };
     tokio::select! {
         ended = following => ended,
-        _ = tokio::signal::ctrl_c() => {
+        _ = interrupts.recv() => {
             note("stopped following; what is queued or running goes on");
             for build in builds {
                 note(&format!("to cancel it: hullworks cancel {build}"));

@@ -174,7 +174,7 @@ impl Step {
             out.line(&format!("          {line}"))?;
         }
         // A registry's is left to whoever looks for it: it need not report anything.
-        let is_new_repository = self.change == Change::Create && answer["rules"].is_array();
+        let is_new_repository = self.change == Change::Create && answer["host"].is_null();
         if let Some(url) = answer["webhook"]["url"].as_str().filter(|_| is_new_repository) {
             out.line(&format!("          webhook address: {url}"))?;
             // One that was made there is in the answer to the request that created it, and never again.
