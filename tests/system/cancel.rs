@@ -98,7 +98,9 @@ async fn a_push_to_a_registry_that_does_not_answer_is_canceled() {
         .app(json!({ "image": format!("{}/admin/app", proxy.host()) }))
         .await;
     proxy.set(Fault::Stall);
-    let build = world.push(&app, &SCRATCH).await;
+    // From the base image: what has neither a name nor a digest afterwards is cleaned up by its label.
+    let dockerfile = world.dockerfile("COPY a /");
+    let build = world.push(&app, &[("Dockerfile", &dockerfile), ("a", "a")]).await;
     wait::until("the push to hang", BUILD, async || (proxy.failed() > 0).then_some(())).await;
     cancel(&world, &build).await;
     proxy.set(Fault::None);
