@@ -1,16 +1,17 @@
 //! Names and containers of ours: how they are known, and how they go away. What is not provably ours is never touched,
 //! nor is what runs.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use hyper::{Method, StatusCode};
-use serde::Deserialize;
-use serde_json::json;
-
-use super::{
-    BuiltImage, Engine, EngineError,
-    http::{query, request},
+use bollard::{
+    models::ContainerSummary,
+    query_parameters::{
+        ListContainersOptionsBuilder, ListImagesOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptions,
+    },
 };
+use hyper::StatusCode;
+
+use super::{BuiltImage, Engine, EngineError};
 use crate::domain::image::ImageReference;
 
 /// Label on containers that a build started; its value is the build's id.
@@ -54,7 +55,7 @@ impl Engine {
         let containers = self.stopped_containers().await?;
         let by_label = containers
             .into_iter()
-            .filter_map(|mut container| container.labels.remove(BUILD_LABEL));
+            .filter_map(|container| container.labels?.remove(BUILD_LABEL));
         let names = self.temporary_names().await?;
         let by_name = names.iter().filter_map(|name| Some(build_of_name(name)?.to_owned()));
         Ok(by_label.chain(by_name).collect())
@@ -65,17 +66,20 @@ impl Engine {
     pub async fn sweep(&self, is_over: impl Fn(&str) -> bool) -> Result<Swept, EngineError> {
         let mut swept = Swept::default();
         for container in self.stopped_containers().await? {
-            if container.labels.get(BUILD_LABEL).is_some_and(|build| is_over(build)) {
-                // Without force: one that was started meanwhile stays.
-                let path = format!("/containers/{}?v=1", container.id);
-                let answer = self.address.call(request(Method::DELETE, &path)?).await?;
-                match answer.status {
-                    StatusCode::NOT_FOUND | StatusCode::CONFLICT => {}
-                    _ => {
-                        answer.success()?;
-                        swept.containers += 1;
-                    }
-                }
+            let build = container.labels.as_ref().and_then(|labels| labels.get(BUILD_LABEL));
+            let (Some(id), true) = (&container.id, build.is_some_and(|build| is_over(build))) else {
+                continue;
+            };
+            // Without force: one that was started meanwhile stays.
+            let with_volumes = RemoveContainerOptionsBuilder::new().v(true).build();
+            match self
+                .address
+                .ask(|docker| async move { docker.remove_container(id, Some(with_volumes)).await })
+                .await?
+            {
+                Ok(()) => swept.containers += 1,
+                Err(refusal) if matches!(refusal.status, StatusCode::NOT_FOUND | StatusCode::CONFLICT) => {}
+                Err(refusal) => return Err(refusal.into()),
             }
         }
         for name in self.temporary_names().await? {
@@ -88,49 +92,38 @@ impl Engine {
 
     /// Tells whether there was such a name.
     async fn remove_name(&self, name: &str) -> Result<bool, EngineError> {
-        let answer = self
+        let removed = self
             .address
-            .call(request(Method::DELETE, &format!("/images/{name}"))?)
+            .ask(|docker| async move { docker.remove_image(name, None::<RemoveImageOptions>, None).await })
             .await?;
-        match answer.status {
-            StatusCode::NOT_FOUND => Ok(false),
-            // A container uses the image under this very name: it goes with the container's end and the next sweep.
-            StatusCode::CONFLICT => Ok(false),
-            _ => answer.success().map(|_| true),
+        match removed {
+            Ok(_) => Ok(true),
+            // Where it conflicts, a container uses the image under this very name: it goes with the container's end and
+            // the next sweep.
+            Err(refusal) if matches!(refusal.status, StatusCode::NOT_FOUND | StatusCode::CONFLICT) => Ok(false),
+            Err(refusal) => Err(refusal.into()),
         }
     }
 
-    async fn stopped_containers(&self) -> Result<Vec<Container>, EngineError> {
-        let filters = json!({"label": [BUILD_LABEL], "status": ["created", "exited", "dead"]}).to_string();
-        let path = query("/containers/json", [("all", "1"), ("filters", filters.as_str())]);
-        self.address.call(request(Method::GET, &path)?).await?.success()?.json()
+    async fn stopped_containers(&self) -> Result<Vec<ContainerSummary>, EngineError> {
+        let filters = HashMap::from([
+            ("label", vec![BUILD_LABEL]),
+            ("status", vec!["created", "exited", "dead"]),
+        ]);
+        let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+        Ok(self
+            .address
+            .ask(|docker| async move { docker.list_containers(Some(options)).await })
+            .await??)
     }
 
     async fn temporary_names(&self) -> Result<HashSet<String>, EngineError> {
-        #[derive(Deserialize)]
-        struct Image {
-            #[serde(rename = "RepoTags", default)]
-            names: Option<Vec<String>>,
-        }
-        let filters = json!({"reference": [TEMPORARY_REPOSITORY]}).to_string();
-        let path = query("/images/json", [("filters", filters.as_str())]);
-        let images: Vec<Image> = self
+        let filters = HashMap::from([("reference", vec![TEMPORARY_REPOSITORY])]);
+        let options = ListImagesOptionsBuilder::new().filters(&filters).build();
+        let images = self
             .address
-            .call(request(Method::GET, &path)?)
-            .await?
-            .success()?
-            .json()?;
-        Ok(images
-            .into_iter()
-            .flat_map(|image| image.names.unwrap_or_default())
-            .collect())
+            .ask(|docker| async move { docker.list_images(Some(options)).await })
+            .await??;
+        Ok(images.into_iter().flat_map(|image| image.repo_tags).collect())
     }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Container {
-    id: String,
-    #[serde(default)]
-    labels: std::collections::HashMap<String, String>,
 }

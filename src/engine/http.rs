@@ -9,7 +9,6 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
 use hyper::{Method, Request, Response, StatusCode, body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use serde::de::DeserializeOwned;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
@@ -92,11 +91,6 @@ impl Address {
         Err(EngineError::Unavailable(format!(
             "the engine at {self} cannot be reached: {why}"
         )))
-    }
-
-    /// Sends a request that is answered without much work and reads the whole answer.
-    pub(super) async fn call(&self, request: Request<Body>) -> Result<Answer, EngineError> {
-        within(ANSWER_TIMEOUT, async { self.send(request).await?.read_whole().await }).await
     }
 }
 
@@ -239,11 +233,6 @@ impl Answer {
                 self.message()
             )))
         }
-    }
-
-    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, EngineError> {
-        serde_json::from_slice(&self.body)
-            .map_err(|error| EngineError::Unavailable(format!("the engine's answer cannot be read: {error}")))
     }
 }
 

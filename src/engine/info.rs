@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use hyper::Method;
-use serde::Deserialize;
 use tokio::time::sleep;
 
 use super::{
     Engine, EngineError,
-    http::{Address, Answer, request, within},
+    client::soon,
+    http::{Address, request, within},
 };
 
 /// An answer to this costs an engine nothing.
@@ -34,35 +34,35 @@ pub struct EngineInfo {
 impl Engine {
     /// Asks the engine what it is. Takes five seconds at most.
     pub async fn ping(&self) -> Result<EngineInfo, EngineError> {
-        within(PING_TIMEOUT, self.ask()).await
+        within(PING_TIMEOUT, self.look()).await
     }
 
-    async fn ask(&self) -> Result<EngineInfo, EngineError> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Version {
-            version: String,
-            api_version: String,
-        }
-        let answer = self.address.call(request(Method::GET, "/_ping")?).await?.success()?;
-        let header = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok());
-        let version: Version = self
+    async fn look(&self) -> Result<EngineInfo, EngineError> {
+        // Which builder an engine prefers stands in the head of this answer alone, which `bollard` does not show.
+        let answer = self
             .address
-            .call(request(Method::GET, "/version")?)
+            .send(request(Method::GET, "/_ping")?)
             .await?
-            .success()?
-            .json()?;
+            .read_whole()
+            .await?
+            .success()?;
+        let header = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok());
+        let version = self
+            .address
+            .ask(|docker| async move { docker.version().await })
+            .await??;
+        let api_version = version.api_version.unwrap_or_default();
         // An engine that leaves the builder's version out has BuildKit since interface 1.39. Podman takes BuildKit's
         // parameters and ignores them.
         let buildkit = header("libpod-api-version").is_none()
             && match header("builder-version") {
                 Some("2") => true,
                 Some("1") => false,
-                _ => is_at_least(&version.api_version, (1, 39)) && header("ostype") != Some("windows"),
+                _ => is_at_least(&api_version, (1, 39)) && header("ostype") != Some("windows"),
             };
         Ok(EngineInfo {
-            version: version.version,
-            api_version: version.api_version,
+            version: version.version.unwrap_or_default(),
+            api_version,
             buildkit,
         })
     }
@@ -73,9 +73,8 @@ pub(super) async fn gone(address: &Address) -> EngineError {
     let mut misses = 0;
     loop {
         sleep(LOOK_EVERY).await;
-        let look = async { address.send(request(Method::GET, "/_ping")?).await?.read_whole().await };
-        let answer = within(PING_TIMEOUT, look).await.and_then(Answer::success);
-        match answer {
+        let look = address.ask(|docker| async move { docker.ping().await });
+        match soon(PING_TIMEOUT, look).await {
             Ok(_) => misses = 0,
             Err(error) => {
                 misses += 1;

@@ -8,6 +8,7 @@ mod build;
 mod buildkit;
 mod classic;
 mod clean;
+mod client;
 mod context_tar;
 mod dockerfile;
 mod error;

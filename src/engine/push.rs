@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
+use bollard::query_parameters::TagImageOptionsBuilder;
 use hyper::{Method, StatusCode};
-use serde::Deserialize;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     BuiltImage, Engine, EngineError, RegistryAuth,
     error::push_fault,
-    http::{empty, query, request, request_with},
+    http::{empty, query, request_with},
     layers::Layers,
     messages::{Record, Records},
     spec::auth_header,
@@ -73,17 +73,18 @@ impl Engine {
             return Err(EngineError::Refused(format!("`{target}` has no tag")));
         };
         let name = target.name();
-        let path = query(
-            &format!("/images/{}/tag", image.id()),
-            [("repo", name.as_str()), ("tag", tag)],
-        );
-        let answer = self.address.call(request(Method::POST, &path)?).await?;
-        if answer.status == StatusCode::NOT_FOUND {
-            return Err(EngineError::Unavailable(
+        let options = TagImageOptionsBuilder::new().repo(&name).tag(tag).build();
+        let tagged = self
+            .address
+            .ask(|docker| async move { docker.tag_image(image.id(), Some(options)).await })
+            .await?;
+        match tagged {
+            Ok(()) => Ok(tag),
+            Err(refusal) if refusal.status == StatusCode::NOT_FOUND => Err(EngineError::Unavailable(
                 "the image is no longer on the engine".to_owned(),
-            ));
+            )),
+            Err(refusal) => Err(refusal.into()),
         }
-        answer.success().map(|_| tag)
     }
 
     /// Demands that what was pushed is this image: another build may have taken the name between tagging and pushing.
@@ -93,15 +94,12 @@ impl Engine {
         target: &ImageReference,
         told: Option<String>,
     ) -> Result<String, EngineError> {
-        #[derive(Deserialize)]
-        struct Inspected {
-            #[serde(rename = "RepoDigests", default)]
-            digests: Option<Vec<String>>,
-        }
-        let inspect = request(Method::GET, &format!("/images/{}/json", image.id()))?;
-        let inspected: Inspected = self.address.call(inspect).await?.success()?.json()?;
+        let inspected = self
+            .address
+            .ask(|docker| async move { docker.inspect_image(image.id()).await })
+            .await??;
         let known: Vec<String> = inspected
-            .digests
+            .repo_digests
             .unwrap_or_default()
             .iter()
             .filter_map(|text| ImageReference::parse(text).ok())

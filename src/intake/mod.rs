@@ -28,6 +28,7 @@ pub use self::{
     webhook::{Hook, WebhookAnswer, WebhookError},
     writer::Overloaded,
 };
+pub use crate::forge::Rejection;
 
 /// Bodies are kept compressed; fast beats small here, as this is on the way to the answer.
 const BODY_COMPRESSION_LEVEL: i32 = 1;

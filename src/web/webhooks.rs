@@ -23,8 +23,7 @@ use crate::{
         ids::{BuildId, DeliveryId, HookId},
         repository::Provider,
     },
-    forge::Rejection,
-    intake::{Overloaded, WebhookAnswer, WebhookError},
+    intake::{Overloaded, Rejection, WebhookAnswer, WebhookError},
     store::Accepted,
 };
 

@@ -9,7 +9,7 @@ use super::{
         clean::temporary_name,
         http::{empty, full, request, request_with},
     },
-    support::{MemoryContext, Name, build, busybox, containers_of, engine, inspect, spec, unique},
+    support::{MemoryContext, Name, build, busybox, call, containers_of, engine, inspect, json_of, spec, unique},
 };
 
 async fn container(engine: &Engine, image: &str, label: Option<&str>, start: bool) -> String {
@@ -21,19 +21,11 @@ async fn container(engine: &Engine, image: &str, label: Option<&str>, start: boo
         &[("content-type", "application/json")],
         full(body),
     );
-    let created: serde_json::Value = engine
-        .address
-        .call(create.unwrap())
-        .await
-        .unwrap()
-        .success()
-        .unwrap()
-        .json()
-        .unwrap();
+    let created: serde_json::Value = json_of(call(&engine.address, create.unwrap()).await);
     let id = created["Id"].as_str().unwrap().to_owned();
     if start {
         let start = request_with(Method::POST, &format!("/containers/{id}/start"), &[], empty()).unwrap();
-        engine.address.call(start).await.unwrap().success().unwrap();
+        call(&engine.address, start).await.success().unwrap();
     }
     id
 }
@@ -72,7 +64,7 @@ async fn only_what_dead_builds_left_is_swept() {
     inspect(&engine, &temporary_name(&alive)).await;
     for id in rest {
         let remove = request(Method::DELETE, &format!("/containers/{id}?force=1")).unwrap();
-        engine.address.call(remove).await.unwrap().success().unwrap();
+        call(&engine.address, remove).await.success().unwrap();
     }
 }
 
@@ -84,6 +76,6 @@ async fn a_forgotten_image_is_gone_and_forgetting_twice_is_no_error() {
     inspect(&engine, run.image().id()).await;
     engine.forget(run.image()).await.unwrap();
     let inspect = request(Method::GET, &format!("/images/{}/json", run.image().id())).unwrap();
-    assert_eq!(engine.address.call(inspect).await.unwrap().status, 404);
+    assert_eq!(call(&engine.address, inspect).await.status, 404);
     engine.forget(run.image()).await.unwrap();
 }

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hyper::Method;
+use hyper::{Method, Request};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::{
     BuildSpec, Builder, BuiltImage, DEFAULT_FRONTENDS, Engine, EngineConfig, EngineError,
     clean::temporary_name,
-    http::{full, query, request, request_with},
+    http::{Address, Answer, Body, full, query, request, request_with},
 };
 use crate::domain::{
     build::Step,
@@ -307,7 +307,7 @@ pub(super) async fn busybox(engine: &Engine) -> Name {
     );
     let body = full(tar.into_inner().unwrap());
     let request = request_with(Method::POST, &path, &[("content-type", "application/x-tar")], body).unwrap();
-    engine.address.call(request).await.unwrap().success().unwrap();
+    call(&engine.address, request).await.success().unwrap();
     Name(format!("{repository}:{tag}"))
 }
 
@@ -363,18 +363,20 @@ pub(super) async fn build_shared(engine: &Engine, spec: &BuildSpec, context: Arc
     }
 }
 
+/// Asks the engine and reads its whole answer.
+pub(super) async fn call(address: &Address, request: Request<Body>) -> Answer {
+    address.send(request).await.unwrap().read_whole().await.unwrap()
+}
+
+/// The document of a successful answer.
+pub(super) fn json_of(answer: Answer) -> serde_json::Value {
+    serde_json::from_slice(&answer.success().unwrap().body).unwrap()
+}
+
 /// What `inspect` tells of an image.
 pub(super) async fn inspect(engine: &Engine, name: &str) -> serde_json::Value {
     let inspect = request(Method::GET, &format!("/images/{name}/json")).unwrap();
-    engine
-        .address
-        .call(inspect)
-        .await
-        .unwrap()
-        .success()
-        .unwrap()
-        .json()
-        .unwrap()
+    json_of(call(&engine.address, inspect).await)
 }
 
 /// The ids of all containers, running or not, that stem from an image.
@@ -385,15 +387,7 @@ pub(super) async fn containers_of(engine: &Engine, image: &str) -> Vec<String> {
         &query("/containers/json", [("all", "1"), ("filters", filters.as_str())]),
     )
     .unwrap();
-    let list: serde_json::Value = engine
-        .address
-        .call(list)
-        .await
-        .unwrap()
-        .success()
-        .unwrap()
-        .json()
-        .unwrap();
+    let list: serde_json::Value = json_of(call(&engine.address, list).await);
     list.as_array()
         .unwrap()
         .iter()
