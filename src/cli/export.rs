@@ -59,7 +59,7 @@ async fn registries(client: &Client, repositories: &[Value]) -> Result<Vec<Value
         };
         match client.list(&path, &[], None).await {
             Ok(found) => entries.extend(found.into_iter().map(|entry| entry_of_registry(entry, namespace))),
-            Err(ClientError::Refused { status, .. }) if status.is_client_error() => {
+            Err(ClientError::Refused { status, .. }) if matches!(status.as_u16(), 401 | 403 | 404) => {
                 note(&format!(
                     "left out: the registries of {owner}, which are not yours to see"
                 ));
@@ -102,11 +102,19 @@ mod tests {
             "rules": [{"id": "r", "source_type": "branch", "source": "main", "docker_tag": "1.20"}],
             "links": [], "detect_base_images": true, "created_at": "2026-01-01T00:00:00Z",
             "updated_at": "2026-01-01T00:00:00Z", "stars": 1, "pulls": 2, "last_build": null,
-            "webhook": {"url": "http://x", "secret_set": true},
+            "webhook": {"url": "http://x", "secret_set": true}, "build_secrets_set": ["npm"],
         });
         let file: File = serde_json::from_value(json!({ "repositories": [entry_of_repository(document)] })).unwrap();
         let text = render(&file).unwrap();
-        for absent in ["webhook", "created_at", "credentials", "stars", "namespace:", "id:"] {
+        for absent in [
+            "webhook",
+            "created_at",
+            "credentials",
+            "secrets",
+            "stars",
+            "namespace:",
+            "id:",
+        ] {
             assert!(!text.contains(absent), "{absent} in {text}");
         }
         assert!(text.contains("name: team/app"), "{text}");

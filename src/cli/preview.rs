@@ -7,7 +7,7 @@ use crate::domain::repository::RepositoryName;
 
 /// Show what a push to a branch or tag would build, and build nothing
 #[derive(Debug, clap::Args)]
-#[group(id = "source", required = true, multiple = false, args = ["branch", "tag"])]
+#[command(group(clap::ArgGroup::new("ref").required(true).args(["branch", "tag"])))]
 pub struct Preview {
     /// The repository
     #[arg(value_name = "NS/NAME", value_parser = parse_repository)]

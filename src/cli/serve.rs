@@ -3,7 +3,7 @@
 use super::{environment, failure::Failure, settings::SettingsArgs};
 use crate::{app, config::Config, telemetry};
 
-/// Run web pages, API, webhooks, queue, workers and the base-image watcher in one process
+/// Run API, webhooks, queue, workers and the start page in one process
 ///
 /// The data directory is created where it is missing; a second server on the same one is refused. SIGTERM or Ctrl-C ends
 /// it: running builds may finish for a while and go back to the queue then.

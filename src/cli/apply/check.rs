@@ -67,6 +67,9 @@ fn fill_secrets(repository: &mut Repository, variable: &dyn Fn(&str) -> Option<S
         fill(password, "source.credentials.password", variable, wrong);
         fill(ssh_key, "source.credentials.ssh_key", variable, wrong);
     }
+    for (name, value) in repository.build_secrets.iter_mut().flatten() {
+        fill(value, &format!("build_secrets.{name}"), variable, wrong);
+    }
 }
 
 /// Replaces `${NAME}` by the variable's value. A reference is the whole value: secrets may hold anything else.
@@ -168,12 +171,17 @@ mod tests {
     fn secrets_come_from_the_environment() {
         let mut file = parse(
             "repositories: [{name: a/b, source: {provider: github, url: x, webhook_secret: '${SECRET}', \
-             credentials: {username: u, password: '${SECRET}'}}}]",
+             credentials: {username: u, password: '${SECRET}'}}, build_secrets: {npm: '${SECRET}', kept: null}}]",
         )
         .unwrap();
         prepare(&mut file, &variable).unwrap();
         let source = &file.repositories[0].source;
         assert_eq!(source.webhook_secret.as_deref(), Some("the secret: #1"));
+        let secrets = file.repositories[0].build_secrets.as_ref().unwrap();
+        assert_eq!(
+            (secrets["npm"].as_deref(), secrets["kept"].as_deref()),
+            (Some("the secret: #1"), None)
+        );
         assert_eq!(
             source.credentials.as_ref().unwrap().password.as_deref(),
             Some("the secret: #1")

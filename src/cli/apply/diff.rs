@@ -7,10 +7,15 @@ use serde_json::{Value, json};
 use crate::domain::image::ImageReference;
 
 /// Fields that a reader never gets back: whether they would change cannot be said.
-const WRITE_ONLY: [&str; 3] = ["source.webhook_secret", "source.credentials", "password"];
+const WRITE_ONLY: [&str; 4] = [
+    "source.webhook_secret",
+    "source.credentials",
+    "password",
+    "build_secrets",
+];
 
 /// Fields that the API only reports.
-const READ_ONLY: [&str; 11] = [
+const READ_ONLY: [&str; 12] = [
     "namespace",
     "name",
     "host",
@@ -21,6 +26,7 @@ const READ_ONLY: [&str; 11] = [
     "pulls",
     "last_build",
     "password_set",
+    "build_secrets_set",
     "source.credentials_set",
 ];
 

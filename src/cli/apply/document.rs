@@ -33,6 +33,11 @@ pub struct Repository {
     pub links: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detect_base_images: Option<bool>,
+    /// Values for `RUN --mount=type=secret`; null keeps a stored one, names left out go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build_secrets: Option<BTreeMap<String, Option<String>>>,
+    #[serde(default, skip_serializing, rename = "build_secrets_set")]
+    _build_secrets_set: Option<IgnoredAny>,
     #[serde(default, skip_serializing, rename = "webhook")]
     _webhook: Option<IgnoredAny>,
     #[serde(default, skip_serializing, rename = "created_at")]

@@ -26,8 +26,8 @@ const MAX_FILE: u64 = 16 << 20;
 /// `host`, `username`, `password`, `trusted_realms`, and `namespace` unless they are the whole server's. What is not in
 /// the file is left alone; applying a file twice changes nothing the second time.
 ///
-/// `webhook_secret`, `credentials` and `password` may be `${NAME}`: the environment variable's value is taken. A created
-/// repository's webhook address and secret are printed, once.
+/// `webhook_secret`, `credentials`, `password` and the values of `build_secrets` may be `${NAME}`: the environment
+/// variable's value is taken. A created repository's webhook address and secret are printed, once.
 #[derive(Debug, clap::Args)]
 pub struct Apply {
     /// The file, `-` for standard input
