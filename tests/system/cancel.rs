@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use reqwest::Method;
 use serde_json::json;
 
 use crate::support::{
@@ -98,7 +99,9 @@ async fn a_push_to_a_registry_that_does_not_answer_is_canceled() {
         .app(json!({ "image": format!("{}/admin/app", proxy.host()) }))
         .await;
     proxy.set(Fault::Stall);
-    let build = world.push(&app, &SCRATCH).await;
+    // From the base image: what has neither a name nor a digest afterwards is cleaned up by its label.
+    let dockerfile = world.dockerfile("COPY a /");
+    let build = world.push(&app, &[("Dockerfile", &dockerfile), ("a", "a")]).await;
     wait::until("the push to hang", BUILD, async || (proxy.failed() > 0).then_some(())).await;
     cancel(&world, &build).await;
     proxy.set(Fault::None);
@@ -117,4 +120,32 @@ async fn a_build_that_has_ended_cannot_be_canceled() {
         world.server.build(build["id"].as_str().expect("an id")).await["status"],
         "succeeded"
     );
+}
+
+#[tokio::test]
+async fn a_repository_that_is_deleted_takes_its_running_build_with_it() {
+    let world = World::start().await;
+    let app = world.app(json!({})).await;
+    let gate = world.gate();
+    let dockerfile = world.dockerfile(&gate.step());
+    let build = world.push(&app, &[("Dockerfile", &dockerfile)]).await;
+    gate.reached_by(1).await;
+    let (status, answer) = world
+        .server
+        .request(Method::DELETE, "/repositories/admin/app", None)
+        .await;
+    assert!(matches!(status, 200 | 204), "{status} {answer:#}");
+    wait::until("the step to end", PROMPTLY, async || (gate.held() == 0).then_some(())).await;
+    for path in [format!("/builds/{build}"), format!("/builds/{build}/log")] {
+        assert_eq!(world.server.request(Method::GET, &path, None).await.0, 404, "{path}");
+    }
+    let (status, answer) = app.webhook.github(&app.push_of("main", &"1".repeat(40))).await;
+    assert_eq!(status, 404, "{answer:#}");
+    wait::until("nothing to be left in the engine", BUILD, async || {
+        world.engine.traces_of(&build).await.is_empty().then_some(())
+    })
+    .await;
+    // The worker is free for others.
+    let other = world.app_named("other", json!({})).await;
+    world.build(&other, &SCRATCH).await;
 }

@@ -329,6 +329,80 @@ async fn a_shutdown_gives_a_long_build_back_and_the_next_start_does_it() {
     assert!(log.contains("back to the queue: the worker was shut down"), "{log}");
 }
 
+/// How long a shutdown may take beyond the time that builds are given.
+const SHUTDOWN: Duration = Duration::from_secs(10);
+
+/// Asks the service to end while a build cannot go on, and lets the next start do it.
+async fn shut_down_and_go_on(world: &mut World, build: &str, go_on: impl AsyncFnOnce(&World)) {
+    // A viewer who has seen the log so far, and waits.
+    let mut viewer = world.server.log_events(build, None).await;
+    assert!(viewer.next().await.is_some());
+    let ended = tokio::time::timeout(SHUTDOWN, world.server.sigterm()).await;
+    assert!(ended.expect("an end in time").success());
+    while let Some(event) = viewer.next().await {
+        assert_ne!(event.name, "end", "the build goes on, so its log has not ended");
+    }
+    go_on(world).await;
+    world.server.restart().await;
+    let done = world.server.wait_for_success(build, BUILD).await;
+    assert_eq!(done["attempt"], 1, "{done:#}");
+    assert_eq!(world.latest().await.as_deref(), done["digest"].as_str());
+}
+
+#[tokio::test]
+async fn a_shutdown_does_not_wait_for_a_git_server_that_does_not_answer() {
+    let mut world = World::with_settings("drain_seconds = 1").await;
+    let app = world.app(json!({})).await;
+    let commit = app.source.push(&SCRATCH, "A change").await;
+    world.git.set(Behaviour::Stall);
+    let build = app.announce("main", &commit).await.remove(0);
+    world.wait_for_phase(&build, "fetch").await;
+    shut_down_and_go_on(&mut world, &build, async |world| world.git.set(Behaviour::Serve)).await;
+}
+
+#[tokio::test]
+async fn a_shutdown_does_not_wait_for_a_registry_that_does_not_answer() {
+    let mut world = World::with_settings("drain_seconds = 1").await;
+    let proxy = FaultyProxy::before(world.registry.host()).await;
+    world.clean_up_after(proxy.host());
+    let app = world
+        .app(json!({ "image": format!("{}/admin/app", proxy.host()) }))
+        .await;
+    proxy.set(Fault::Stall);
+    let build = world.push(&app, &SCRATCH).await;
+    wait::until("the push to hang", BUILD, async || (proxy.failed() > 0).then_some(())).await;
+    shut_down_and_go_on(&mut world, &build, async |_| proxy.set(Fault::None)).await;
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_the_service_at_once_and_the_build_is_taken_back() {
+    let mut world = World::with_settings("drain_seconds = 600").await;
+    let app = world.app(json!({})).await;
+    let gate = world.gate();
+    let dockerfile = world.dockerfile(&gate.step());
+    let build = world.push(&app, &[("Dockerfile", &dockerfile)]).await;
+    gate.reached_by(1).await;
+    world.server.signal("TERM").await;
+    wait::until("the shutdown to begin", BUILD, async || {
+        world
+            .server
+            .process_log()
+            .contains("waiting for running builds")
+            .then_some(())
+    })
+    .await;
+    let ended = tokio::time::timeout(SHUTDOWN, world.server.sigterm()).await;
+    assert_eq!(ended.expect("an end in time").code(), Some(1));
+    wait::until("the step to end with its client", BUILD, async || {
+        (gate.held() == 0).then_some(())
+    })
+    .await;
+    world.server.restart().await;
+    gate.reached_by(1).await;
+    gate.open().await;
+    world.server.wait_for_success(&build, BUILD).await;
+}
+
 /// Pushes a branch other than `main` and waits for its build to succeed.
 async fn build_branch(world: &World, app: &App, branch: &str) {
     let commit = app.source.push(&SCRATCH, branch).await;
