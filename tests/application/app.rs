@@ -1,0 +1,274 @@
+//! The service in one process, with three users: `root`, who administers; `ann`, who owns a namespace; `bob`, another.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+use hmac::{Hmac, KeyInit, Mac};
+use hullworks::{
+    build_log::BuildLogs,
+    clock::Clock,
+    domain::{
+        build::Ending,
+        engine_health::EngineHealth,
+        ids::{BuildId, TokenId, UserId, WorkerId},
+        source_url::SourcePolicy,
+    },
+    intake::{Intake, IntakeSettings},
+    logs::sealed::SealedLogs,
+    signals::Signals,
+    store::{Lease, Leased, NewToken, Store, User},
+    tokens,
+    vault::Vault,
+    web::{self, AppState, WebSettings},
+};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use sha2::Sha256;
+use tokio::{net::TcpListener, sync::watch};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+/// A secret that must be seen nowhere.
+pub const HOOK_SECRET: &str = "canary-of-the-hook";
+
+pub struct App {
+    pub store: Store,
+    pub logs: Arc<BuildLogs>,
+    pub engine: watch::Sender<EngineHealth>,
+    pub url: String,
+    pub root: String,
+    pub ann: String,
+    pub bob: String,
+    /// A token of `ann` that has expired.
+    pub expired: String,
+    pub client: reqwest::Client,
+    pub shutdown: CancellationToken,
+    _server: AbortOnDropHandle<()>,
+    _directory: tempfile::TempDir,
+}
+
+impl App {
+    pub async fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open_sqlite(&directory.path().join("test.db")).await.unwrap();
+        let vault = Arc::new(Vault::open_or_create(&directory.path().join("master.key"), true).unwrap());
+        let (clock, signals, shutdown) = (Clock::system(), Signals::default(), CancellationToken::new());
+        let logs = Arc::new(BuildLogs::new(
+            store.clone(),
+            SealedLogs::new(directory.path().join("logs")).unwrap(),
+        ));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let source_policy = SourcePolicy { allow_local: false };
+        let settings = IntakeSettings {
+            source_policy,
+            default_registry: Some("r.example.com".to_owned()),
+        };
+        let intake = Intake::start(store.clone(), vault.clone(), clock.clone(), signals.clone(), settings);
+        let engine = watch::Sender::new(EngineHealth::Up("20.10.24".to_owned()));
+        let router = web::router(AppState {
+            store: store.clone(),
+            intake,
+            vault,
+            clock: clock.clone(),
+            signals,
+            logs: logs.clone(),
+            engine: engine.subscribe(),
+            shutdown: shutdown.clone(),
+            settings: WebSettings {
+                base_url: url.clone(),
+                source_policy,
+                default_registry: Some("r.example.com".to_owned()),
+                data_dir: directory.path().to_owned(),
+                builds_here: true,
+            },
+        });
+        let server = AbortOnDropHandle::new(tokio::spawn(web::serve(listener, router, shutdown.clone())));
+        let now = clock.now();
+        let root = token_of_new_user(&store, "root", true, now, None).await;
+        let ann = token_of_new_user(&store, "ann", false, now, None).await;
+        let bob = token_of_new_user(&store, "bob", false, now, None).await;
+        let owner = store.user_named("ann").await.unwrap().unwrap().id;
+        let expired = token(&store, &owner, now, Some(now - chrono::TimeDelta::seconds(1))).await;
+        Self {
+            store,
+            logs,
+            engine,
+            url,
+            root,
+            ann,
+            bob,
+            expired,
+            client: reqwest::Client::new(),
+            shutdown,
+            _server: server,
+            _directory: directory,
+        }
+    }
+
+    /// A request by whoever has `token`; an empty one is nobody's.
+    pub fn request(&self, token: &str, method: Method, path: &str) -> RequestBuilder {
+        let request = self.client.request(method, format!("{}{path}", self.url));
+        match token {
+            "" => request,
+            token => request.bearer_auth(token),
+        }
+    }
+
+    /// Status and document of an answer to a request with an optional JSON body.
+    pub async fn call(&self, token: &str, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
+        let mut request = self.request(token, method, path);
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        answer(request.send().await.unwrap()).await
+    }
+
+    pub async fn get(&self, path: &str) -> (u16, Value) {
+        self.call(&self.ann, Method::GET, path, None).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+        self.call(&self.ann, Method::POST, path, Some(body)).await
+    }
+
+    pub async fn put(&self, path: &str, body: Value) -> (u16, Value) {
+        self.call(&self.ann, Method::PUT, path, Some(body)).await
+    }
+
+    /// The repository `ann/app`: `main` becomes `latest`, versions their own tags.
+    pub async fn app(&self) -> Value {
+        let (status, document) = self.put("/api/v1/repositories/ann/app", document()).await;
+        assert_eq!(status, 201, "{document:#}");
+        document
+    }
+
+    /// Sends a payload of GitHub to a repository's webhook, rightly signed.
+    pub async fn push(&self, repository: &Value, delivery: &str, payload: &Value) -> (u16, Value) {
+        let body = payload.to_string();
+        let request = self.webhook(repository, "push", delivery, &body);
+        answer(request.body(body).send().await.unwrap()).await
+    }
+
+    /// A signed request without its body.
+    pub fn webhook(&self, repository: &Value, event: &str, delivery: &str, body: &str) -> RequestBuilder {
+        self.client
+            .post(repository["webhook"]["url"].as_str().unwrap())
+            .header("content-type", "application/json")
+            .header("x-github-event", event)
+            .header("x-github-delivery", delivery)
+            .header("x-hub-signature-256", signature(body))
+    }
+
+    /// Claims the oldest build.
+    pub async fn claim(&self) -> Leased {
+        let now = Clock::system().now();
+        let claimed = self
+            .store
+            .claim(&WorkerId::new(), now, Duration::from_secs(60))
+            .await
+            .unwrap();
+        claimed.unwrap()
+    }
+
+    pub async fn finish(&self, lease: &Lease, ending: Ending) {
+        self.store
+            .finish(lease, &ending, &[], Clock::system().now())
+            .await
+            .unwrap();
+        self.logs.hub().changed(lease.build());
+    }
+
+    /// Starts a build of `ann/app` by hand.
+    pub async fn trigger(&self) -> BuildId {
+        let (status, started) = self.post("/api/v1/repositories/ann/app/trigger", json!({})).await;
+        assert_eq!(status, 202, "{started:#}");
+        BuildId::from(started["builds"][0]["id"].as_str().unwrap())
+    }
+}
+
+/// The document that most tests save.
+pub fn document() -> Value {
+    json!({
+        "source": {
+            "provider": "github", "url": "https://github.com/acme/app.git", "webhook_secret": HOOK_SECRET,
+        },
+        "rules": [
+            { "source_type": "branch", "source": "main", "docker_tag": "latest" },
+            { "source_type": "tag", "source": "/^v([0-9.]+)$/", "docker_tag": "{\\1}" },
+        ],
+    })
+}
+
+/// A push of one commit to one ref, as GitHub tells of it.
+pub fn payload(full_ref: &str, commit: &str, message: &str) -> Value {
+    let commit_document = json!({ "id": commit, "message": message });
+    json!({
+        "ref": full_ref, "before": "0".repeat(40), "after": commit,
+        "created": true, "deleted": false, "forced": false,
+        "commits": [commit_document], "head_commit": commit_document,
+        "repository": { "full_name": "acme/app", "clone_url": "https://github.com/acme/app.git" },
+    })
+}
+
+/// A commit's name made of one letter.
+pub fn commit(letter: char) -> String {
+    letter.to_string().repeat(40)
+}
+
+pub fn signature(body: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(HOOK_SECRET.as_bytes()).unwrap();
+    mac.update(body.as_bytes());
+    format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
+}
+
+pub async fn answer(response: Response) -> (u16, Value) {
+    let status = response.status();
+    if status.is_client_error() || status == StatusCode::SERVICE_UNAVAILABLE {
+        assert_eq!(
+            response.headers()["content-type"],
+            "application/problem+json",
+            "{status}"
+        );
+    }
+    assert_eq!(response.headers()["x-content-type-options"], "nosniff");
+    assert!(response.headers().contains_key("content-security-policy"));
+    let text = response.text().await.unwrap();
+    let document = match text.is_empty() {
+        true => Value::Null,
+        false => serde_json::from_str(&text).unwrap_or(Value::String(text)),
+    };
+    (status.as_u16(), document)
+}
+
+async fn token_of_new_user(
+    store: &Store,
+    name: &str,
+    is_admin: bool,
+    now: DateTime<Utc>,
+    expires_at: Option<DateTime<Utc>>,
+) -> String {
+    let user = User {
+        id: UserId::new(),
+        name: name.to_owned(),
+        is_admin,
+        created_at: now,
+    };
+    assert!(store.add_user(&user, "no password can have this hash").await.unwrap());
+    token(store, &user.id, now, expires_at).await
+}
+
+async fn token(store: &Store, user: &UserId, now: DateTime<Utc>, expires_at: Option<DateTime<Utc>>) -> String {
+    let secret = tokens::new_token();
+    let hash = tokens::token_hash(secret.expose_secret());
+    let new = NewToken {
+        id: TokenId::new(),
+        user,
+        label: "test",
+        hash: hash.as_bytes(),
+        created_at: now,
+        expires_at,
+    };
+    store.add_token(&new).await.unwrap();
+    secret.expose_secret().to_owned()
+}
