@@ -10,7 +10,7 @@ use crate::{
     clock::Clock,
     config::{BuilderChoice, Config},
     domain::source_url::SourcePolicy,
-    engine::{Builder, Engine, EngineConfig, EngineError},
+    engine::{Builder, ConnectError, Engine, EngineConfig},
     intake::{Intake, IntakeSettings},
     janitor,
     layout::{DataDir, LayoutError},
@@ -45,7 +45,7 @@ pub enum AppError {
     #[error("the key file {} is not the one that sealed the secrets in this database: put the right one back from a backup", .0.display())]
     OtherKey(PathBuf),
     #[error("failed to set up the connection to the Docker Engine: {0}")]
-    Engine(#[from] EngineError),
+    Engine(#[from] ConnectError),
     #[error("failed to set up the source mirrors: {0}")]
     Source(#[from] SourceError),
     #[error("failed to set up the registry client: {0}")]

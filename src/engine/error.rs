@@ -7,6 +7,11 @@ use crate::domain::context::ContextError;
 /// Longest message that is kept of what an engine or registry says, in bytes.
 const MAX_MESSAGE: usize = 4096;
 
+/// The configured address is none: somebody must correct it before the service can start.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("docker_host is `{0}`, which is not an engine's address: write unix:///path/to/socket or tcp://host:port")]
+pub struct ConnectError(pub(super) String);
+
 /// Why the engine did not do what it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {

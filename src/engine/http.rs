@@ -17,7 +17,7 @@ use tokio::{
 };
 use url::{Host, Url};
 
-use super::error::{EngineError, clip};
+use super::error::{ConnectError, EngineError, clip};
 
 /// The engine is on the same machine or the same network.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -43,7 +43,7 @@ pub(super) enum Address {
 
 impl Address {
     /// Reads a `DOCKER_HOST`: `unix:///path` or `tcp://host:port`.
-    pub(super) fn parse(docker_host: Option<&str>) -> Result<Self, EngineError> {
+    pub(super) fn parse(docker_host: Option<&str>) -> Result<Self, ConnectError> {
         let Some(text) = docker_host.filter(|text| !text.is_empty()) else {
             return Ok(Self::Unix(PathBuf::from(DEFAULT_SOCKET)));
         };
@@ -64,11 +64,7 @@ impl Address {
                     port: url.port().unwrap_or(2375),
                 })
             })
-            .ok_or_else(|| {
-                EngineError::Unavailable(format!(
-                    "`{text}` is not an engine's address; write unix:///path/to/socket or tcp://host:port"
-                ))
-            })
+            .ok_or_else(|| ConnectError(clip(text)))
     }
 
     /// Sends one request and waits for the head of its answer, for as long as that takes.

@@ -30,7 +30,7 @@ use std::sync::Arc;
 
 pub use self::{
     clean::{BUILD_LABEL, Swept},
-    error::EngineError,
+    error::{ConnectError, EngineError},
     frontend::DEFAULT_FRONTENDS,
     info::EngineInfo,
     spec::{BuildSpec, Builder, BuiltImage, RegistryAuth},
@@ -52,8 +52,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Takes the address; nothing is sent yet.
-    pub fn connect(config: &EngineConfig) -> Result<Self, EngineError> {
+    /// Takes the address; nothing is sent yet, and an engine that is absent is no error.
+    pub fn connect(config: &EngineConfig) -> Result<Self, ConnectError> {
         Ok(Self {
             address: Address::parse(config.docker_host.as_deref())?,
             stamps: Arc::default(),
