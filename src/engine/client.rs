@@ -1,7 +1,10 @@
 //! The part of the engine's interface that asks and is answered, through `bollard`: versions, names, images, containers.
 //!
 //! Builds and pushes go over [`super::http`] instead. A BuildKit build needs a session of our own, which `bollard` has no
-//! way to hand over; and a push sends credentials, which `bollard` 0.21 encodes in the wrong one of base64's alphabets.
+//! way to hand over. Of a push `bollard` 0.21 reads neither the `id` that tells which layer a record is about nor the `aux`
+//! that holds the digest; it also encodes the credentials in the wrong one of base64's alphabets.
+//!
+//! `bollard` sets no limit to an answer's length, so the time that a question may take is the only bound here.
 
 use std::time::Duration;
 
@@ -60,7 +63,12 @@ impl From<Refusal> for EngineError {
 }
 
 fn unreachable(address: &Address, error: &Error) -> EngineError {
-    EngineError::Unavailable(format!("the engine at {address} cannot be asked: {error}"))
+    // `bollard` names the part of it that failed; why it did stands at the end of the chain.
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    EngineError::Unavailable(format!("the engine at {address} cannot be asked: {cause}"))
 }
 
 /// Bounds a question more tightly than others.

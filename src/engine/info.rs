@@ -51,7 +51,11 @@ impl Engine {
             .address
             .ask(|docker| async move { docker.version().await })
             .await??;
-        let api_version = version.api_version.unwrap_or_default();
+        let (Some(version), Some(api_version)) = (version.version, version.api_version) else {
+            return Err(EngineError::Unavailable(
+                "the engine does not say its version".to_owned(),
+            ));
+        };
         // An engine that leaves the builder's version out has BuildKit since interface 1.39. Podman takes BuildKit's
         // parameters and ignores them.
         let buildkit = header("libpod-api-version").is_none()
@@ -61,7 +65,7 @@ impl Engine {
                 _ => is_at_least(&api_version, (1, 39)) && header("ostype") != Some("windows"),
             };
         Ok(EngineInfo {
-            version: version.version.unwrap_or_default(),
+            version,
             api_version,
             buildkit,
         })

@@ -27,7 +27,7 @@ use crate::domain::{
     progress::Progress,
 };
 
-const SOCKET: &str = "/var/run/docker.sock";
+pub(super) const SOCKET: &str = "/var/run/docker.sock";
 
 /// Long enough for anything that is waited for, so that a test ends.
 pub(super) const DEADLINE: Duration = Duration::from_secs(60);
