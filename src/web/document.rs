@@ -233,7 +233,7 @@ pub struct SourceInput {
     #[schema(value_type = Provider)]
     pub provider: String,
     pub url: String,
-    /// Write-only, at least 8 characters. Left out: the stored one stays, or one is made.
+    /// Write-only, not empty. Left out: the stored one stays, or one is made.
     #[schema(write_only)]
     pub webhook_secret: Option<String>,
     pub account: Option<String>,

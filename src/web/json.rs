@@ -101,9 +101,8 @@ fn check_content_type(headers: &HeaderMap, is_empty: bool) -> Result<(), Problem
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let mut json = serde_json::Deserializer::from_slice(body);
     let parsed = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let path = error.path().to_string();
-        let field = if path == "." { "body".to_owned() } else { path };
-        Problem::field(field, error.inner().to_string())
+        let message = error.inner().to_string();
+        Problem::field(field_at_fault(&error.path().to_string(), &message), message)
     })?;
     json.end().map_err(|error| Problem::field("body", error.to_string()))?;
     // In a text a NUL can only be there as an escape.
@@ -114,6 +113,22 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
         return Err(Problem::field(path, "a NUL character cannot be part of it"));
     }
     Ok(parsed)
+}
+
+/// The path of a field at fault. Of one that is missing or comes twice the parser only tells where its object is.
+fn field_at_fault(path: &str, message: &str) -> String {
+    let named = ["missing field `", "duplicate field `"]
+        .into_iter()
+        .find_map(|words| message.strip_prefix(words));
+    let name = named.and_then(|rest| rest.split_once('`')).map(|(name, _)| name);
+    // Where the text breaks off, the last part of the path is not known.
+    let path = path.trim_end_matches('?').trim_end_matches('.');
+    match (path, name) {
+        ("", None) => "body".to_owned(),
+        ("", Some(name)) => name.to_owned(),
+        (path, Some(name)) if path != name && !path.ends_with(&format!(".{name}")) => format!("{path}.{name}"),
+        (path, _) => path.to_owned(),
+    }
 }
 
 /// Where in a document a text holds a NUL.
@@ -210,6 +225,8 @@ mod tests {
         check(r#"{"inner": [], "role": "admin"}"#, "role");
         check(r#"{"inner": [], "inner": []}"#, "inner");
         check(r#"{"inner": [], "map": {"a": "1", "a": "2"}}"#, "map.a");
+        check(r#"{"inner": [{}]}"#, "inner[0].number");
+        check("{}", "inner");
         check(r#"{"inner": []} x"#, "body");
         check(r#"{"inner": [{"number": 1, "text": "a\u0000"}]}"#, "inner[0].text");
         check("[]", "body");

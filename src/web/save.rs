@@ -27,9 +27,6 @@ const MOST_ENTRIES: usize = 200;
 /// Longest description, in bytes: Docker Hub's.
 const LONGEST_DESCRIPTION: usize = 25_000;
 
-/// Shortest webhook secret, in bytes.
-const SHORTEST_SECRET: usize = 8;
-
 /// Checks a document against everything that can be known now; 422 with every field at fault.
 ///
 /// `id` is what the secrets are sealed for: the stored repository's, or the one it gets if it is new.
@@ -137,9 +134,9 @@ fn check_source(web: &Web, source: &SourceInput, errors: &mut Vec<FieldError>) -
     if source
         .webhook_secret
         .as_ref()
-        .is_some_and(|secret| secret.len() < SHORTEST_SECRET)
+        .is_some_and(|secret| secret.trim().is_empty())
     {
-        let message = format!("it has at least {SHORTEST_SECRET} characters; left out, one is made");
+        let message = "a webhook without a secret cannot exist; left out, one is made";
         errors.push(FieldError::new("source.webhook_secret", message));
     }
     let provider = Provider::parse(&source.provider);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Parts, attempt::Fault};
+use super::{Parts, fault::Fault};
 use crate::{
     domain::{build::ErrorKind, image::ImageReference, progress::Progress, repository::Repository},
     engine::RegistryAuth,

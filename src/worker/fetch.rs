@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::attempt::{Attempt, Fault};
+use super::{attempt::Attempt, fault::Fault};
 use crate::{
     domain::{build::ErrorKind, progress::Progress, source_url::SourceUrl},
     source::{Checkout, SourceError, Wanted},

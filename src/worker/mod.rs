@@ -3,12 +3,15 @@
 mod attempt;
 mod credentials;
 mod engine_health;
+mod fault;
 mod fetch;
 mod lease_keeper;
 mod progress;
 mod publish;
+mod run;
 mod stop;
 mod sweep;
+mod work;
 
 use std::{sync::Arc, time::Duration};
 
@@ -174,7 +177,7 @@ impl Worker {
         match self.parts.store.claim(&self.id, self.parts.clock.now(), LEASE).await {
             Ok(Some(leased)) => {
                 let stop = Stop::new();
-                attempts.spawn(attempt::run(self.parts.clone(), leased, stop, stop_all.clone()));
+                attempts.spawn(run::run(self.parts.clone(), leased, stop, stop_all.clone()));
                 true
             }
             Ok(None) => false,

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::{
-    attempt::{Attempt, Fault, engine_fault},
+    attempt::Attempt,
     credentials,
+    fault::{Fault, engine_fault},
 };
 use crate::{
     domain::{build::ErrorKind, ids::BuildId, image::ImageReference, progress::Progress, repository},

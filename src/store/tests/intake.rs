@@ -238,7 +238,7 @@ async fn every_ref_of_a_push_gets_its_build() {
         assert_eq!(accepted.outcome, Outcome::Queued);
         assert_eq!(
             accepted.reason,
-            "no rule for `x`; build #1 of main; build #2 of dev; build #3 of main"
+            "build #1 of main; build #2 of dev; build #3 of main; no rule for `x`"
         );
         let numbers: Vec<i64> = accepted.queued.iter().map(|queued| queued.number).collect();
         assert_eq!(numbers, [1, 2, 3]);
