@@ -39,6 +39,10 @@ impl Composite {
         }
     }
 
+    pub(super) fn serves(&self, commit: Oid) -> bool {
+        self.roots.contains_key(&commit)
+    }
+
     /// Opens everything as one; each thread needs its own.
     pub(super) fn open(&self) -> Result<Repository, git2::Error> {
         let repository = self.own.open()?;

@@ -114,6 +114,8 @@ impl Submodules<'_> {
                 });
             }
         }
+        // The same commit may be fetched for another place, and then stands in both.
+        left_out.retain(|submodule| !composite.serves(submodule.commit));
         if !left_out.is_empty() {
             let paths: Vec<String> = left_out.iter().map(|submodule| readable(&submodule.path)).collect();
             self.source.progress.line(&format!(
