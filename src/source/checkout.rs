@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use git2::{Commit, Odb, Oid, Repository};
+use git2::{Commit, Oid};
 
 use super::SourceError;
+use super::composite::{Composite, Trees};
 use super::context::{ContextRoots, GitContext};
 use super::mirror::Generation;
-use super::objects::{MODE_DIRECTORY, MODE_SUBMODULE, MODE_SYMLINK, TreeItem, at_path, join, read_tree};
+use super::objects::{MAX_SUBMODULES, MODE_DIRECTORY, MODE_SUBMODULE, MODE_SYMLINK, Submodule, TreeItem, join};
 use crate::domain::location::{self, Location};
 
 /// Links that lead to links, before the Dockerfile.
@@ -22,13 +23,13 @@ const MAX_SUGGESTIONS: usize = 5;
 /// A fetched commit. While it or a context made from it lives, its files stay on disk.
 #[derive(Clone)]
 pub struct Checkout {
-    generation: Arc<Generation>,
+    composite: Arc<Composite>,
     commit: String,
     tree: Oid,
     message: String,
     author: String,
     committed_at: i64,
-    submodules: Vec<String>,
+    submodules: Vec<Submodule>,
     max_file_bytes: u64,
 }
 
@@ -36,11 +37,11 @@ impl Checkout {
     pub(super) fn new(
         generation: Arc<Generation>,
         commit: &Commit<'_>,
-        submodules: Vec<String>,
+        submodules: Vec<Submodule>,
         max_file_bytes: u64,
     ) -> Self {
         Self {
-            generation,
+            composite: Arc::new(Composite::new(generation)),
             commit: commit.id().to_string(),
             tree: commit.tree_id(),
             message: String::from_utf8_lossy(commit.message_bytes()).into_owned(),
@@ -71,25 +72,48 @@ impl Checkout {
         self.committed_at
     }
 
-    /// Paths of submodules (the first hundred), which are empty directories in every context.
-    pub fn submodules(&self) -> &[String] {
+    /// Paths of the submodules that were not fetched (a hundred of them), which are empty directories in every context.
+    pub fn left_out_submodules(&self) -> Vec<String> {
+        let paths = self.submodules.iter().take(MAX_SUBMODULES);
+        paths
+            .map(|submodule| String::from_utf8_lossy(&submodule.path).into_owned())
+            .collect()
+    }
+
+    pub(super) fn submodules(&self) -> &[Submodule] {
         &self.submodules
+    }
+
+    pub(super) fn tree(&self) -> Oid {
+        self.tree
+    }
+
+    pub(super) fn composite(&self) -> &Arc<Composite> {
+        &self.composite
+    }
+
+    /// The same commit with the submodules that `composite` serves, and without these.
+    pub(super) fn with_submodules(self, composite: Composite, left_out: Vec<Submodule>) -> Self {
+        Self {
+            composite: Arc::new(composite),
+            submodules: left_out,
+            ..self
+        }
     }
 
     /// The build context of a rule, whose two fields are given as the user wrote them. Blocks on the disk.
     ///
     /// Fails with [`SourceError::Location`] if the Dockerfile or the context is not there.
     pub fn context(&self, dockerfile: &str, context: &str) -> Result<GitContext, SourceError> {
-        let repository = self.generation.open()?;
+        let repository = self.composite.open()?;
         let roots = Finder {
-            odb: repository.odb()?,
-            repository: &repository,
+            trees: self.composite.trees(&repository)?,
             tree: self.tree,
             commit: &self.commit,
         }
         .find(dockerfile, context)?;
         Ok(GitContext::new(
-            Arc::clone(&self.generation),
+            Arc::clone(&self.composite),
             roots,
             self.committed_at,
             self.max_file_bytes,
@@ -99,8 +123,7 @@ impl Checkout {
 
 /// Looks for the two places in one commit's tree.
 struct Finder<'a> {
-    repository: &'a Repository,
-    odb: Odb<'a>,
+    trees: Trees<'a>,
     tree: Oid,
     commit: &'a str,
 }
@@ -168,9 +191,9 @@ impl Finder<'_> {
     }
 
     fn link_target(&self, dockerfile: &str, link: &str, oid: Oid) -> Result<String, SourceError> {
-        let (size, _) = self.odb.read_header(oid)?;
+        let (size, _) = self.trees.odb.read_header(oid)?;
         let target = match size <= MAX_LINK_BYTES {
-            true => String::from_utf8(self.odb.read(oid)?.data().to_vec()).ok(),
+            true => String::from_utf8(self.trees.odb.read(oid)?.data().to_vec()).ok(),
             false => None,
         };
         target.and_then(|target| within(split(link).0, &target)).ok_or_else(|| {
@@ -200,7 +223,9 @@ impl Finder<'_> {
 
     /// Files beside the missing one that may be meant.
     fn suggestions(&self, directory: &str, tree: Oid) -> Result<String, SourceError> {
-        let similar: Vec<String> = read_tree(self.repository, &self.odb, tree)?
+        let similar: Vec<String> = self
+            .trees
+            .read(tree)?
             .into_iter()
             .filter(|item| item.mode != MODE_DIRECTORY && item.mode != MODE_SUBMODULE)
             .map(|item| String::from_utf8_lossy(&join(directory.as_bytes(), &item.name)).into_owned())
@@ -240,7 +265,7 @@ impl Finder<'_> {
     }
 
     fn at(&self, path: &str) -> Result<Option<TreeItem>, SourceError> {
-        Ok(at_path(self.repository, &self.odb, self.tree, path.as_bytes())?)
+        Ok(self.trees.at_path(self.tree, path.as_bytes())?)
     }
 }
 

@@ -3,15 +3,15 @@
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use git2::{ObjectType, Odb, Oid, Repository};
+use git2::{ObjectType, Oid, Repository};
 
 use super::checkout::MAX_LINK_BYTES;
+use super::composite::{Composite, Trees};
 use super::dockerignore::{Matched, Patterns};
 use super::follow::follow;
-use super::mirror::Generation;
 use super::objects::{
     MAX_DEPTH, MAX_ENTRIES, MODE_DIRECTORY, MODE_EXECUTABLE, MODE_SUBMODULE, MODE_SYMLINK, ObjectError, TreeItem, join,
-    read_tree, too_deep, too_many,
+    too_deep, too_many,
 };
 use crate::domain::context::{BuildContext, ContextError, ContextPart, Entry, EntryKind, Selection};
 
@@ -25,7 +25,7 @@ pub(super) struct ContextRoots {
 
 /// A rule's build context in one commit.
 pub struct GitContext {
-    generation: Arc<Generation>,
+    composite: Arc<Composite>,
     /// A repository cannot be used by two threads at once: each call takes one, or opens one if none is left.
     idle: Mutex<Vec<Repository>>,
     roots: ContextRoots,
@@ -34,9 +34,9 @@ pub struct GitContext {
 }
 
 impl GitContext {
-    pub(super) fn new(generation: Arc<Generation>, roots: ContextRoots, modified: i64, max_file_bytes: u64) -> Self {
+    pub(super) fn new(composite: Arc<Composite>, roots: ContextRoots, modified: i64, max_file_bytes: u64) -> Self {
         Self {
-            generation,
+            composite,
             idle: Mutex::default(),
             roots,
             modified,
@@ -47,7 +47,7 @@ impl GitContext {
     fn with_repository<T>(&self, work: impl FnOnce(&Repository) -> Result<T, ObjectError>) -> Result<T, ContextError> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let result = idle
-            .map_or_else(|| self.generation.open(), Ok)
+            .map_or_else(|| self.composite.open(), Ok)
             .map_err(ObjectError::from)
             .and_then(|repository| {
                 let result = work(&repository);
@@ -56,7 +56,7 @@ impl GitContext {
                 result
             });
         if let Err(ObjectError::Broken(_)) = result {
-            self.generation.mark_broken();
+            self.composite.mark_broken();
         }
         result.map_err(ContextError::from)
     }
@@ -74,12 +74,11 @@ impl BuildContext for GitContext {
             ContextPart::Dockerfile => self.roots.dockerfile_directory,
         };
         self.with_repository(|repository| {
-            let odb = repository.odb()?;
+            let trees = self.composite.trees(repository)?;
             let mut include = selection.include.clone();
-            include.extend(follow(repository, &odb, root, &selection.follow)?.unwrap_or_default());
+            include.extend(follow(&trees, root, &selection.follow)?.unwrap_or_default());
             let mut walk = Walk {
-                repository,
-                odb,
+                trees,
                 include: patterns(&include)?,
                 exclude: patterns(&selection.exclude)?,
                 max_file_bytes: self.max_file_bytes,
@@ -143,8 +142,7 @@ struct Above {
 /// One walk. A directory that is not selected itself is still looked into if something below may be, and then comes
 /// right before the first such thing.
 struct Walk<'a, 'v> {
-    repository: &'a Repository,
-    odb: Odb<'a>,
+    trees: Trees<'a>,
     include: Option<Patterns>,
     exclude: Option<Patterns>,
     max_file_bytes: u64,
@@ -165,7 +163,7 @@ impl Walk<'_, '_> {
         if depth > MAX_DEPTH {
             return Err(too_deep());
         }
-        for item in read_tree(self.repository, &self.odb, tree)? {
+        for item in self.trees.read(tree)? {
             if self.item(&item, path, above, depth)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
@@ -234,10 +232,10 @@ impl Walk<'_, '_> {
 
     fn entry(&self, item: &TreeItem, path: Vec<u8>) -> Result<Entry, ObjectError> {
         let kind = match item.mode {
-            // A submodule is an empty directory, as in a clone without its submodules.
+            // A submodule that is not served is an empty directory, as in a clone without its submodules.
             MODE_DIRECTORY | MODE_SUBMODULE => EntryKind::Directory,
             MODE_SYMLINK => {
-                let (size, _) = self.odb.read_header(item.oid)?;
+                let (size, _) = self.trees.odb.read_header(item.oid)?;
                 if size > MAX_LINK_BYTES {
                     return Err(ObjectError::Unacceptable(format!(
                         "the symbolic link `{}` is longer than {MAX_LINK_BYTES} bytes",
@@ -245,11 +243,11 @@ impl Walk<'_, '_> {
                     )));
                 }
                 EntryKind::Symlink {
-                    target: self.odb.read(item.oid)?.data().to_vec(),
+                    target: self.trees.odb.read(item.oid)?.data().to_vec(),
                 }
             }
             mode => {
-                let (size, _) = self.odb.read_header(item.oid)?;
+                let (size, _) = self.trees.odb.read_header(item.oid)?;
                 check_size(size as u64, self.max_file_bytes, &String::from_utf8_lossy(&path))?;
                 EntryKind::File {
                     size: size as u64,

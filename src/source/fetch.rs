@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use super::advertisement::Advertisement;
 use super::http::HttpClient;
 use super::limits::Limits;
-use super::mirror::{Generation, Mirror, Mirrors};
+use super::mirror::{Generation, Mirror, MirrorKey, Mirrors};
 use super::objects::{ObjectError, peel, require_complete};
 use super::transport::{PrivateAddress, Session};
 use super::{Checkout, GitCredentials, SourceError, Wanted, local};
@@ -25,6 +25,7 @@ const DEPTHS: [i32; 4] = [50, 500, 5_000, i32::MAX];
 const PIN_PREFIX: &str = "refs/hullworks/";
 
 /// Everything that a fetch works with.
+#[derive(Clone)]
 pub(super) struct Fetch {
     pub http: HttpClient,
     pub mirrors: Mirrors,
@@ -86,7 +87,7 @@ fn parse_sha(sha: &str) -> Result<Oid, SourceError> {
 }
 
 impl Fetch {
-    pub(super) async fn run(self, mirror_key: &str, wanted: &Wanted) -> Result<Checkout, SourceError> {
+    pub(super) async fn run(self, mirror_key: MirrorKey<'_>, wanted: &Wanted) -> Result<Checkout, SourceError> {
         let target = Target::new(wanted)?;
         let mirror = Arc::new(self.limits.wait(self.mirrors.lock(mirror_key)).await??);
         let source = self.url.as_str().to_owned();

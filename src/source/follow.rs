@@ -6,11 +6,12 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 
-use git2::{Odb, Oid, Repository};
+use git2::Oid;
 
 use super::checkout::MAX_LINK_BYTES;
+use super::composite::Trees;
 use super::dockerignore::{clean, escape, has_wildcard, name_matcher};
-use super::objects::{MODE_DIRECTORY, MODE_SYMLINK, ObjectError, TreeItem, read_tree};
+use super::objects::{MODE_DIRECTORY, MODE_SYMLINK, ObjectError, TreeItem};
 
 /// Links that lead to links that lead to links: a maze is not worth more.
 const MAX_STEPS: usize = 10_000;
@@ -37,17 +38,11 @@ impl Name {
 }
 
 /// The include patterns that select `paths` and all that they lead to; `None` if that is everything.
-pub(super) fn follow(
-    repository: &Repository,
-    odb: &Odb<'_>,
-    root: Oid,
-    paths: &[String],
-) -> Result<Option<Vec<String>>, ObjectError> {
+pub(super) fn follow(trees: &Trees<'_>, root: Oid, paths: &[String]) -> Result<Option<Vec<String>>, ObjectError> {
     let mut resolver = Resolver {
-        repository,
-        odb,
+        trees,
         root,
-        trees: HashMap::new(),
+        read: HashMap::new(),
         looked_at: 0,
         found: BTreeSet::new(),
         seen: HashSet::new(),
@@ -78,11 +73,10 @@ fn names(path: &str) -> Vec<Name> {
 }
 
 struct Resolver<'a> {
-    repository: &'a Repository,
-    odb: &'a Odb<'a>,
+    trees: &'a Trees<'a>,
     root: Oid,
     /// Each is read once, however many paths lead through it.
-    trees: HashMap<Oid, Rc<Vec<TreeItem>>>,
+    read: HashMap<Oid, Rc<Vec<TreeItem>>>,
     looked_at: usize,
     found: BTreeSet<String>,
     seen: HashSet<Vec<Name>>,
@@ -136,12 +130,12 @@ impl Resolver<'_> {
     }
 
     fn tree(&mut self, oid: Oid) -> Result<Rc<Vec<TreeItem>>, ObjectError> {
-        if let Some(items) = self.trees.get(&oid) {
+        if let Some(items) = self.read.get(&oid) {
             return Ok(Rc::clone(items));
         }
-        let items = Rc::new(read_tree(self.repository, self.odb, oid)?);
+        let items = Rc::new(self.trees.read(oid)?);
         self.look_at(items.len())?;
-        self.trees.insert(oid, Rc::clone(&items));
+        self.read.insert(oid, Rc::clone(&items));
         Ok(items)
     }
 
@@ -156,11 +150,11 @@ impl Resolver<'_> {
     }
 
     fn target(&self, directory: &[Name], link: &TreeItem) -> Result<Option<Vec<Name>>, ObjectError> {
-        let (size, _) = self.odb.read_header(link.oid)?;
+        let (size, _) = self.trees.odb.read_header(link.oid)?;
         if size > MAX_LINK_BYTES {
             return Ok(None);
         }
-        let object = self.odb.read(link.oid)?;
+        let object = self.trees.odb.read(link.oid)?;
         let target = object.data();
         let mut path = match target.starts_with(b"/") {
             true => Vec::new(),

@@ -9,6 +9,7 @@
 //! <sha256 of the key>/3.git       the newest generation, in use
 //! <sha256 of the key>/3.lease     locked (shared) by everybody who reads it
 //! <sha256 of the key>/3.broken    present if somebody met a broken object in it
+//! <sha256 of the key>/submodules/<sha256 of the address>/    the mirror of a submodule, made likewise
 //! ```
 
 use std::collections::HashMap;
@@ -35,7 +36,31 @@ const LOCK_RETRY: Duration = Duration::from_millis(50);
 /// Says which source a generation was fetched from; written last, so that a half-made one lacks it.
 const SOURCE_FILE: &str = "hullworks-source";
 
-type Locks = HashMap<String, Weak<tokio::sync::Mutex<()>>>;
+/// Holds the mirrors of a repository's submodules.
+const SUBMODULES_DIR: &str = "submodules";
+
+/// By the mirror's directory.
+type Locks = HashMap<PathBuf, Weak<tokio::sync::Mutex<()>>>;
+
+/// Names a mirror.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct MirrorKey<'a> {
+    pub repository: &'a str,
+    /// The submodule's address; none for the mirror of the repository itself.
+    pub submodule: Option<&'a str>,
+}
+
+impl MirrorKey<'_> {
+    /// Below the directory of all mirrors.
+    fn dir(self) -> PathBuf {
+        let hash = |text: &str| hex::encode(Sha256::digest(text));
+        let mut dir = PathBuf::from(hash(self.repository));
+        if let Some(url) = self.submodule {
+            dir.extend([SUBMODULES_DIR, &hash(url)]);
+        }
+        dir
+    }
+}
 
 /// All mirrors. Cheap to clone.
 #[derive(Clone)]
@@ -71,10 +96,12 @@ impl Mirrors {
     }
 
     /// Waits until nobody else writes to the mirror.
-    pub(super) async fn lock(&self, key: &str) -> Result<Mirror, SourceError> {
-        let name = hex::encode(Sha256::digest(key));
-        let in_process = self.in_process(&name).lock_owned().await;
-        let dir = self.dir.join(name);
+    pub(super) async fn lock(&self, key: MirrorKey<'_>) -> Result<Mirror, SourceError> {
+        self.lock_dir(self.dir.join(key.dir())).await
+    }
+
+    async fn lock_dir(&self, dir: PathBuf) -> Result<Mirror, SourceError> {
+        let in_process = self.in_process(&dir).lock_owned().await;
         loop {
             fs::create_dir_all(&dir)?;
             let file = File::create(dir.join("lock"))?;
@@ -94,30 +121,40 @@ impl Mirrors {
         }
     }
 
-    /// Removes the mirror with all its generations.
-    pub(super) async fn remove(&self, key: &str) -> Result<(), SourceError> {
-        let mirror = self.lock(key).await?;
+    /// Removes a repository's mirror and those of its submodules, with all their generations.
+    pub(super) async fn remove(&self, repository: &str) -> Result<(), SourceError> {
+        let key = MirrorKey {
+            repository,
+            submodule: None,
+        };
+        let own = self.lock(key).await?;
+        let mut submodules = Vec::new();
+        for dir in own.submodules()? {
+            submodules.push(self.lock_dir(dir).await?);
+        }
         tokio::task::spawn_blocking(move || {
-            mirror.remove_unused(None)?;
-            if !mirror.generations()?.is_empty() {
-                return Err(SourceError::Unavailable(
-                    "a build still reads the source mirror".to_owned(),
-                ));
+            for mirror in submodules.iter().chain([&own]) {
+                mirror.remove_unused(None)?;
+                if !mirror.generations()?.is_empty() {
+                    return Err(SourceError::Unavailable(
+                        "a build still reads the source mirror".to_owned(),
+                    ));
+                }
             }
-            Ok(fs::remove_dir_all(&mirror.dir)?)
+            Ok(fs::remove_dir_all(&own.dir)?)
         })
         .await
         .map_err(SourceError::mirror)?
     }
 
-    fn in_process(&self, name: &str) -> Arc<tokio::sync::Mutex<()>> {
+    fn in_process(&self, dir: &Path) -> Arc<tokio::sync::Mutex<()>> {
         let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
         locks.retain(|_, lock| lock.strong_count() > 0);
-        if let Some(lock) = locks.get(name).and_then(Weak::upgrade) {
+        if let Some(lock) = locks.get(dir).and_then(Weak::upgrade) {
             return lock;
         }
         let lock = Arc::default();
-        locks.insert(name.to_owned(), Arc::downgrade(&lock));
+        locks.insert(dir.to_owned(), Arc::downgrade(&lock));
         lock
     }
 }
@@ -193,6 +230,16 @@ impl Mirror {
         Ok(())
     }
 
+    /// The directories of the submodules' mirrors.
+    fn submodules(&self) -> Result<Vec<PathBuf>, SourceError> {
+        match fs::read_dir(self.dir.join(SUBMODULES_DIR)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            entries => Ok(entries?
+                .map(|entry| entry.map(|entry| entry.path()))
+                .collect::<Result<_, _>>()?),
+        }
+    }
+
     /// The numbers of all generations, ascending.
     fn generations(&self) -> Result<Vec<u64>, SourceError> {
         let mut numbers = Vec::new();
@@ -214,6 +261,18 @@ impl Generation {
     /// Opens the repository; each thread needs its own.
     pub(super) fn open(&self) -> Result<Repository, git2::Error> {
         Repository::open_bare(&self.path)
+    }
+
+    /// Where the objects are, for another repository to read them too.
+    pub(super) fn objects(&self) -> Result<String, git2::Error> {
+        let objects = self.path.join("objects");
+        let text = objects.to_str().map(str::to_owned);
+        text.ok_or_else(|| git2::Error::from_str("the path of the source mirrors is not UTF-8"))
+    }
+
+    /// Whether it is the same repository on disk.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.path == other.path
     }
 
     /// Makes the next fetch begin a fresh generation. Best effort: whoever calls this already has an error to report.

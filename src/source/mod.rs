@@ -6,16 +6,20 @@
 mod address;
 mod advertisement;
 mod checkout;
+mod composite;
 mod context;
 mod dockerignore;
 mod error;
 mod fetch;
 mod follow;
+mod gitmodules;
 mod http;
 mod limits;
 mod local;
 mod mirror;
 mod objects;
+mod submodule_url;
+mod submodules;
 mod transport;
 
 #[cfg(test)]
@@ -34,7 +38,8 @@ pub use self::error::SourceError;
 use self::fetch::Fetch;
 use self::http::HttpClient;
 use self::limits::Limits;
-use self::mirror::Mirrors;
+use self::mirror::{MirrorKey, Mirrors};
+use self::submodules::Submodules;
 use crate::domain::progress::Progress;
 use crate::domain::rule::SourceType;
 use crate::domain::source_url::{SourcePolicy, SourceUrl};
@@ -115,11 +120,50 @@ impl Sources {
         progress: Arc<dyn Progress>,
         cancel: &CancellationToken,
     ) -> Result<Checkout, SourceError> {
-        let url = SourceUrl::parse(url.as_str(), self.config.policy)
-            .map_err(|refused| SourceError::Invalid(format!("the source's address is not fetched from: {refused}")))?;
         let cancel = cancel.child_token();
         let _canceled_when_dropped = cancel.clone().drop_guard();
-        let fetch = Fetch {
+        let key = MirrorKey {
+            repository: mirror_key,
+            submodule: None,
+        };
+        self.begin(url, credentials, progress, cancel)?.run(key, wanted).await
+    }
+
+    /// Fetches the submodules of a commit that [`Sources::fetch`] gave, and theirs in turn, each exactly at the commit
+    /// that is recorded for it. In the checkout that comes of it they are directories like any other.
+    ///
+    /// Every address passes the same gate as the source's own. The credentials are used for what is on the source's own
+    /// host and port. All submodules together have the time and the bytes of one fetch. An error says which submodule
+    /// it is about. One with `update = none` is left out, as git leaves it.
+    pub async fn fetch_submodules(
+        &self,
+        mirror_key: &str,
+        url: &SourceUrl,
+        credentials: Option<GitCredentials>,
+        checkout: Checkout,
+        progress: Arc<dyn Progress>,
+        cancel: &CancellationToken,
+    ) -> Result<Checkout, SourceError> {
+        let cancel = cancel.child_token();
+        let _canceled_when_dropped = cancel.clone().drop_guard();
+        let submodules = Submodules {
+            mirror_key,
+            policy: self.config.policy,
+            source: self.begin(url, credentials, progress, cancel)?,
+        };
+        submodules.fetch(checkout).await
+    }
+
+    fn begin(
+        &self,
+        url: &SourceUrl,
+        credentials: Option<GitCredentials>,
+        progress: Arc<dyn Progress>,
+        cancel: CancellationToken,
+    ) -> Result<Fetch, SourceError> {
+        let url = SourceUrl::parse(url.as_str(), self.config.policy)
+            .map_err(|refused| SourceError::Invalid(format!("the source's address is not fetched from: {refused}")))?;
+        Ok(Fetch {
             http: self.http.clone(),
             mirrors: self.mirrors.clone(),
             limits: Arc::new(Limits::start(&self.config, cancel)),
@@ -128,11 +172,10 @@ impl Sources {
             url,
             credentials,
             progress,
-        };
-        fetch.run(mirror_key, wanted).await
+        })
     }
 
-    /// Removes a repository's mirror. Fails with a passing error while a checkout of it is still held.
+    /// Removes a repository's mirror with those of its submodules. Fails with a passing error while a checkout of it is still held.
     pub async fn remove_mirror(&self, mirror_key: &str) -> Result<(), SourceError> {
         self.mirrors.remove(mirror_key).await
     }

@@ -21,8 +21,8 @@ pub(super) const MAX_ENTRIES: usize = 1_000_000;
 /// Tags that point to tags.
 const MAX_TAGS: usize = 16;
 
-/// What is listed of the submodules, for a person to read.
-const MAX_SUBMODULES: usize = 100;
+/// Of a commit, those within its submodules included. One more is listed, so that too many are noticed.
+pub(super) const MAX_SUBMODULES: usize = 100;
 
 pub(super) const MODE_DIRECTORY: i32 = 0o040_000;
 pub(super) const MODE_SYMLINK: i32 = 0o120_000;
@@ -82,6 +82,13 @@ pub(super) struct TreeItem {
     pub name: Vec<u8>,
     pub mode: i32,
     pub oid: Oid,
+}
+
+/// Where a commit names one of another repository.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Submodule {
+    pub path: Vec<u8>,
+    pub commit: Oid,
 }
 
 /// Follows tags from `oid` to a commit. The tags on the way come along.
@@ -155,31 +162,6 @@ pub(super) fn read_tree(repository: &Repository, odb: &Odb<'_>, oid: Oid) -> Res
     Ok(items)
 }
 
-/// What is at a path below a tree; an empty path is the tree itself. Links are not followed.
-pub(super) fn at_path(
-    repository: &Repository,
-    odb: &Odb<'_>,
-    root: Oid,
-    path: &[u8],
-) -> Result<Option<TreeItem>, ObjectError> {
-    let mut found = TreeItem {
-        name: Vec::new(),
-        mode: MODE_DIRECTORY,
-        oid: root,
-    };
-    for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
-        if found.mode != MODE_DIRECTORY {
-            return Ok(None);
-        }
-        let items = read_tree(repository, odb, found.oid)?;
-        match items.into_iter().find(|item| item.name == name) {
-            Some(item) => found = item,
-            None => return Ok(None),
-        }
-    }
-    Ok(Some(found))
-}
-
 /// Visits each distinct tree once and each of its entries, a tree before what is in it. `enter` says whether to look
 /// into a tree.
 pub(super) fn visit_trees(
@@ -216,19 +198,22 @@ pub(super) fn visit_trees(
     Ok(())
 }
 
-/// Makes sure that the mirror holds everything that a commit's tree names. Returns the paths of the submodules.
+/// Makes sure that the mirror holds everything that a commit's tree names. Returns the submodules.
 pub(super) fn require_complete(
     repository: &Repository,
     tree: Oid,
     limits: &Limits,
-) -> Result<Vec<String>, ObjectError> {
+) -> Result<Vec<Submodule>, ObjectError> {
     let odb = repository.odb()?;
     let mut submodules = Vec::new();
     let visit = |path: &[u8], item: &TreeItem| match item.mode {
         MODE_DIRECTORY => Ok(()),
         MODE_SUBMODULE => {
-            if submodules.len() < MAX_SUBMODULES {
-                submodules.push(String::from_utf8_lossy(path).into_owned());
+            if submodules.len() <= MAX_SUBMODULES {
+                submodules.push(Submodule {
+                    path: path.to_vec(),
+                    commit: item.oid,
+                });
             }
             Ok(())
         }

@@ -17,7 +17,6 @@ pub(super) async fn fetch(attempt: &Attempt<'_>) -> Result<Checkout, Fault> {
         parts,
         build,
         repository,
-        credentials,
         progress,
         stop,
         ..
@@ -52,18 +51,8 @@ pub(super) async fn fetch(attempt: &Attempt<'_>) -> Result<Checkout, Fault> {
     ));
     let mut pauses = PAUSES.iter();
     loop {
-        let shared: Arc<dyn Progress> = (*progress).clone();
-        let mirror = repository.id.as_str();
-        match parts
-            .sources
-            .fetch(mirror, &url, credentials.git(), &wanted, shared, stop.token())
-            .await
-        {
-            Ok(checkout) => {
-                let first_line = checkout.message().lines().next().unwrap_or_default();
-                progress.line(&format!("at {} {first_line}", checkout.commit()));
-                return Ok(checkout);
-            }
+        match once(attempt, &url, &wanted).await {
+            Ok(checkout) => return Ok(checkout),
             Err(SourceError::Canceled) => return Err(Fault::Stopped),
             Err(error) => {
                 let pause = pauses.next().filter(|_| error.retryable());
@@ -76,6 +65,47 @@ pub(super) async fn fetch(attempt: &Attempt<'_>) -> Result<Checkout, Fault> {
             }
         }
     }
+}
+
+/// One try: the commit, and its submodules if the source has them switched on.
+async fn once(attempt: &Attempt<'_>, url: &SourceUrl, wanted: &Wanted) -> Result<Checkout, SourceError> {
+    let Attempt {
+        parts,
+        repository,
+        credentials,
+        progress,
+        stop,
+        ..
+    } = attempt;
+    let mirror = repository.id.as_str();
+    let shared: Arc<dyn Progress> = (*progress).clone();
+    let checkout = parts
+        .sources
+        .fetch(
+            mirror,
+            url,
+            credentials.git(),
+            wanted,
+            Arc::clone(&shared),
+            stop.token(),
+        )
+        .await?;
+    let first_line = checkout.message().lines().next().unwrap_or_default();
+    progress.line(&format!("at {} {first_line}", checkout.commit()));
+    if repository.source.submodules {
+        return parts
+            .sources
+            .fetch_submodules(mirror, url, credentials.git(), checkout, shared, stop.token())
+            .await;
+    }
+    let left_out = checkout.left_out_submodules();
+    if !left_out.is_empty() {
+        progress.line(&format!(
+            "submodules are switched off; left out as empty directories: {}",
+            left_out.join(", ")
+        ));
+    }
+    Ok(checkout)
 }
 
 fn fault(error: &SourceError) -> Fault {

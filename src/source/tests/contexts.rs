@@ -47,7 +47,7 @@ async fn every_kind_of_entry_comes_as_it_is() {
          040000 tree {inner}\tdir\n160000 commit {sub}\tvendor\n"
     ));
     let checkout = fixture.fetch(&tree.url(), &commit(&sha)).await.unwrap();
-    assert_eq!(checkout.submodules(), ["vendor"]);
+    assert_eq!(checkout.left_out_submodules(), ["vendor"]);
     let context = checkout.context("Dockerfile", "/").unwrap();
     assert_eq!(context.modified(), git::COMMITTED_AT);
     let entries = walk(&context, ContextPart::Context, &Selection::default()).unwrap();

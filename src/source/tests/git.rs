@@ -1,7 +1,7 @@
 //! Repositories made with the real `git`.
 
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
@@ -9,17 +9,35 @@ use tempfile::TempDir;
 pub(super) const COMMITTED_AT: i64 = 1_700_000_000;
 
 /// A work tree with its repository, on branch `main`.
-pub(super) struct WorkTree(TempDir);
+pub(super) struct WorkTree {
+    path: PathBuf,
+    _directory: Option<TempDir>,
+}
 
 impl WorkTree {
     pub(super) fn new() -> Self {
-        let tree = Self(TempDir::new().unwrap());
+        let directory = TempDir::new().unwrap();
+        Self::init(directory.path().to_owned(), Some(directory))
+    }
+
+    /// One in a directory that somebody else removes.
+    pub(super) fn within(directory: &Path, name: &str) -> Self {
+        let path = directory.join(name);
+        std::fs::create_dir(&path).unwrap();
+        Self::init(path, None)
+    }
+
+    fn init(path: PathBuf, directory: Option<TempDir>) -> Self {
+        let tree = Self {
+            path,
+            _directory: directory,
+        };
         tree.git(&["init", "-q", "-b", "main"]);
         tree
     }
 
     pub(super) fn path(&self) -> &Path {
-        self.0.path()
+        &self.path
     }
 
     pub(super) fn url(&self) -> String {
@@ -55,6 +73,26 @@ impl WorkTree {
         self.git(&["add", "-A"]);
         self.git(&["commit", "-q", "--allow-empty", "-m", message]);
         self.git(&["rev-parse", "HEAD"])
+    }
+
+    /// Records another repository's commit at a path, and its address in `.gitmodules`; to be committed.
+    pub(super) fn submodule(&self, path: &str, url: &str, commit: &str) {
+        let modules = self.path().join(".gitmodules");
+        let mut text = std::fs::read_to_string(&modules).unwrap_or_default();
+        text.push_str(&format!("[submodule \"{path}\"]\n\tpath = {path}\n\turl = {url}\n"));
+        std::fs::write(modules, text).unwrap();
+        self.record(path, commit);
+    }
+
+    /// Like [`WorkTree::submodule`], without the address.
+    pub(super) fn record(&self, path: &str, commit: &str) {
+        std::fs::create_dir_all(self.path().join(path)).unwrap();
+        self.git(&[
+            "update-index",
+            "--add",
+            "--cacheinfo",
+            &format!("160000,{commit},{path}"),
+        ]);
     }
 
     /// Commits a tree made by hand, out of lines like those of `git ls-tree`.

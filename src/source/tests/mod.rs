@@ -5,6 +5,7 @@ mod failures;
 mod fetching;
 mod git;
 mod server;
+mod submodules;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};

@@ -1,6 +1,6 @@
 //! A real smart HTTP server, `git http-backend`, that can be told to misbehave.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
@@ -74,9 +74,15 @@ impl Drop for GitServer {
 }
 
 impl GitServer {
+    /// Serves one work tree's repository, at `/.git`.
     pub(super) async fn start(tree: &WorkTree) -> Self {
+        Self::of(tree.path()).await
+    }
+
+    /// Serves all repositories in a directory, each at `/` and its name.
+    pub(super) async fn of(directory: &Path) -> Self {
         let shared = Arc::new(Shared {
-            project_root: tree.path().to_owned(),
+            project_root: directory.to_owned(),
             ..Shared::default()
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
