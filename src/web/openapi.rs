@@ -7,7 +7,7 @@ use utoipa::{
 };
 use utoipa_axum::router::OpenApiRouter;
 
-use super::{Web, builds, deliveries, health, logs, registries, repositories, triggers, webhooks};
+use super::{Web, builds, deliveries, health, logs, parameters::Query, registries, repositories, triggers, webhooks};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -55,6 +55,6 @@ pub fn described_routes() -> OpenApiRouter<Web> {
 pub fn routes(description: utoipa::openapi::OpenApi) -> Router<Web> {
     Router::new().route(
         "/api/openapi.json",
-        get(move || std::future::ready(Json(description.clone()))),
+        get(move |Query(()): Query<()>| std::future::ready(Json(description.clone()))),
     )
 }
