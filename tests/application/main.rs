@@ -9,6 +9,7 @@ mod app;
 mod builds;
 mod connections;
 mod deliveries;
+mod forges;
 mod health;
 mod lists;
 mod logs;
