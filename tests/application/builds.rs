@@ -233,8 +233,9 @@ async fn a_retry_of_the_same_inputs_ignores_what_the_rule_says_now_and_a_refresh
 
     let mut edited = app.get("/api/v1/repositories/ann/app").await.1;
     edited["image"] = json!("r.example.com/ann/renamed");
-    edited["rules"][0]["docker_tag"] = json!("edge");
-    let (_, edited) = app.put("/api/v1/repositories/ann/app", edited).await;
+    edited["rules"][0]["autobuild"] = json!(false);
+    let (_, mut edited) = app.put("/api/v1/repositories/ann/app", edited).await;
+    assert_eq!(edited["rules"][0]["id"], repository["rules"][0]["id"]);
     let started = async |inputs: Value| {
         let (status, started) = app.post(&retry, inputs).await;
         assert_eq!((status, &started["not_built"]), (202, &json!([])), "{started:#}");
@@ -259,20 +260,13 @@ async fn a_retry_of_the_same_inputs_ignores_what_the_rule_says_now_and_a_refresh
             )
         );
     }
-    let kept = edited["rules"][0]["id"] == repository["rules"][0]["id"];
-    match kept {
-        true => {
-            let fresh = started(json!({ "inputs": "refresh" })).await;
-            assert_eq!(
-                (&fresh["commit"], &fresh["tags"], &fresh["image"]),
-                (&Value::Null, &json!(["edge"]), &json!("r.example.com/ann/renamed"))
-            );
-        }
-        false => assert_eq!(app.post(&retry, json!({ "inputs": "refresh" })).await.0, 409),
-    }
-    let mut without = edited;
-    without["rules"] = json!([]);
-    app.put("/api/v1/repositories/ann/app", without).await;
+    let fresh = started(json!({ "inputs": "refresh" })).await;
+    assert_eq!(
+        (&fresh["commit"], &fresh["tags"], &fresh["image"]),
+        (&Value::Null, &json!(["latest"]), &json!("r.example.com/ann/renamed"))
+    );
+    edited["rules"] = json!([]);
+    app.put("/api/v1/repositories/ann/app", edited).await;
     let (status, problem) = app.post(&retry, json!({ "inputs": "refresh" })).await;
     assert_eq!(status, 409, "{problem:#}");
     assert_eq!(app.post(&retry, json!({ "inputs": "same" })).await.0, 202);
