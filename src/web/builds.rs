@@ -13,7 +13,7 @@ use super::{
     auth::{Caller, visible_repository},
     json::StrictJson,
     pagination::{List, Page, PageParameters},
-    parameters::{FromParameters, Parameters, Query, Segments},
+    parameters::{FromParameters, IdPath, Parameters, Query, RepositoryPath, Segments},
     problem::{FieldError, Problem},
     triggers::Started,
 };
@@ -216,6 +216,7 @@ impl FromParameters for ListParameters {
 
 /// The builds that the caller may see, newest first.
 #[utoipa::path(get, path = "/api/v1/builds", tag = "builds",
+    operation_id = "list_builds",
     params(PageParameters, ("status" = Option<Status>, Query, description = "Only those in this state")),
     responses(
         (status = 200, body = List<BuildDocument>),
@@ -237,8 +238,8 @@ async fn list(
 
 /// The builds of a repository, newest first.
 #[utoipa::path(get, path = "/api/v1/repositories/{namespace}/{name}/builds", tag = "builds",
-    params(
-        ("namespace", Path), ("name", Path), PageParameters,
+    operation_id = "list_builds_of_repository", params(
+        RepositoryPath, PageParameters,
         ("status" = Option<Status>, Query, description = "Only those in this state"),
     ),
     responses(
@@ -281,7 +282,8 @@ async fn page_of_builds(web: &Web, page: &Page, filter: &BuildFilter) -> Result<
 }
 
 /// A build.
-#[utoipa::path(get, path = "/api/v1/builds/{id}", tag = "builds", params(("id", Path)), responses(
+#[utoipa::path(get, path = "/api/v1/builds/{id}", tag = "builds",
+    operation_id = "read_build", params(IdPath), responses(
     (status = 200, body = BuildDocument),
     (status = 401, body = Problem), (status = 404, body = Problem), (status = 422, body = Problem),
 ))]
@@ -301,7 +303,8 @@ async fn read(
 pub struct Empty {}
 
 /// Cancels a build: a queued one at once, a running one within moments.
-#[utoipa::path(post, path = "/api/v1/builds/{id}/cancel", tag = "builds", params(("id", Path)),
+#[utoipa::path(post, path = "/api/v1/builds/{id}/cancel", tag = "builds",
+    operation_id = "cancel_build", params(IdPath),
     request_body(content = Empty, description = "May be left out"), responses(
     (status = 202, description = "It is or will be canceled", body = BuildDocument),
     (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
@@ -313,11 +316,12 @@ async fn cancel(
     caller: Caller,
     Segments(id): Segments<String>,
     Query(()): Query<()>,
-    StrictJson(Empty {}): StrictJson<Empty>,
+    body: StrictJson<Empty>,
 ) -> Result<(StatusCode, Json<BuildDocument>), Problem> {
     caller.user()?;
     let build = visible_build(&web, &caller, &id).await?;
     let user = caller.writer_of(build.repository.namespace())?;
+    let Empty {} = body.checked()?;
     let was_queued = build.status == Status::Queued;
     match web.store.request_cancel(&build.id, &user.name, web.clock.now()).await? {
         None => return Err(Problem::not_found("build")),
@@ -357,7 +361,8 @@ enum InputsChoice {
 }
 
 /// Tries a build that has ended again, as a new build.
-#[utoipa::path(post, path = "/api/v1/builds/{id}/retry", tag = "builds", params(("id", Path)),
+#[utoipa::path(post, path = "/api/v1/builds/{id}/retry", tag = "builds",
+    operation_id = "retry_build", params(IdPath),
     request_body = RetryInput, responses(
     (status = 202, description = "The new build", body = Started),
     (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
@@ -369,14 +374,14 @@ async fn retry(
     caller: Caller,
     Segments(id): Segments<String>,
     Query(()): Query<()>,
-    StrictJson(input): StrictJson<RetryInput>,
+    body: StrictJson<RetryInput>,
 ) -> Result<(StatusCode, Json<Started>), Problem> {
     caller.user()?;
     let build = visible_build(&web, &caller, &id).await?;
     let user = caller.writer_of(build.repository.namespace())?;
     let repository = web.store.repository_named(&build.repository).await?;
     let repository = repository.ok_or_else(|| Problem::not_found("build"))?;
-    let inputs = match input.inputs {
+    let inputs = match body.checked()?.inputs {
         InputsChoice::Same => RetryInputs::Same,
         InputsChoice::Refresh => RetryInputs::Refresh,
     };

@@ -12,7 +12,7 @@ use super::{
     builds::Empty,
     json::StrictJson,
     pagination::{List, Page, PageParameters},
-    parameters::{Query, Segments},
+    parameters::{IdPath, Query, RepositoryPath, Segments},
     problem::Problem,
     webhooks::WebhookDocument,
 };
@@ -66,7 +66,7 @@ impl From<Delivery> for DeliveryDocument {
 
 /// The deliveries of a repository, newest first.
 #[utoipa::path(get, path = "/api/v1/repositories/{namespace}/{name}/deliveries", tag = "deliveries",
-    params(("namespace", Path), ("name", Path), PageParameters), responses(
+    operation_id = "list_deliveries", params(RepositoryPath, PageParameters), responses(
     (status = 200, body = List<DeliveryDocument>),
     (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
     (status = 422, body = Problem),
@@ -92,7 +92,7 @@ async fn list(
 
 /// Takes a webhook once more, under the rules as they are now.
 #[utoipa::path(post, path = "/api/v1/repositories/{namespace}/{name}/deliveries/{id}/replay", tag = "deliveries",
-    params(("namespace", Path), ("name", Path), ("id", Path)),
+    operation_id = "replay_delivery", params(RepositoryPath, IdPath),
     request_body(content = Empty, description = "May be left out"), responses(
     (status = 202, body = WebhookDocument),
     (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
@@ -104,9 +104,10 @@ async fn replay(
     caller: Caller,
     Segments((namespace, name, id)): Segments<(String, String, String)>,
     Query(()): Query<()>,
-    StrictJson(Empty {}): StrictJson<Empty>,
+    body: StrictJson<Empty>,
 ) -> Result<(StatusCode, Json<WebhookDocument>), Problem> {
     let (repository, _) = writable_repository(&web, &caller, &(namespace, name)).await?;
+    let Empty {} = body.checked()?;
     let found = web.store.delivery(&repository.id, &DeliveryId::from(id)).await?;
     let (delivery, body) = found.ok_or_else(|| Problem::not_found("delivery"))?;
     let body = body.ok_or_else(|| {

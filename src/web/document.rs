@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize, de::IgnoredAny};
 use super::{
     Web,
     auth::Caller,
-    json::{UniqueMap, present},
+    json::{UniqueMap, object, objects, present},
     problem::Problem,
 };
 use crate::{
@@ -188,8 +188,9 @@ pub struct RepositoryInput {
     pub description: String,
     /// Without a tag; left out: the default registry and `namespace/name`.
     pub image: Option<String>,
+    #[serde(deserialize_with = "object")]
     pub source: SourceInput,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "objects")]
     pub rules: Vec<RuleInput>,
     /// Base images linked by hand.
     #[serde(default)]

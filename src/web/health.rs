@@ -3,14 +3,14 @@
 use std::{path::Path, time::Duration};
 
 use axum::{Json, extract::State, response::IntoResponse};
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use serde::Serialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     Web,
     builds::alive_since,
-    metrics::{self, Snapshot},
+    metrics::{Format, Snapshot},
     parameters::Query,
     problem::{FieldError, Problem},
 };
@@ -36,13 +36,15 @@ struct Health {
 }
 
 /// Whether the process answers.
-#[utoipa::path(get, path = "/healthz", tag = "health", security(()), responses((status = 200, body = Health)))]
+#[utoipa::path(get, path = "/healthz", tag = "health",
+    operation_id = "healthz", security(()), responses((status = 200, body = Health)))]
 async fn healthz(Query(()): Query<()>) -> Json<Health> {
     Json(Health { status: "up" })
 }
 
 /// Whether database, engine and disk can be used.
-#[utoipa::path(get, path = "/readyz", tag = "health", security(()), responses(
+#[utoipa::path(get, path = "/readyz", tag = "health",
+    operation_id = "readyz", security(()), responses(
     (status = 200, body = Health),
     (status = 503, description = "Something cannot be used; `errors` has the reasons", body = Problem),
 ))]
@@ -65,10 +67,18 @@ async fn readyz(State(web): State<Web>, Query(()): Query<()>) -> Result<Json<Hea
 }
 
 /// The state of the service, for Prometheus.
-#[utoipa::path(get, path = "/metrics", tag = "health", security(()), responses(
-    (status = 200, description = "OpenMetrics", content_type = "application/openmetrics-text", body = String),
+#[utoipa::path(get, path = "/metrics", tag = "health",
+    operation_id = "metrics", security(()), responses(
+    (status = 200, description = "OpenMetrics where it is asked for",
+        content((String = "text/plain"), (String = "application/openmetrics-text"))),
+    (status = 503, body = Problem),
 ))]
-async fn render_metrics(State(web): State<Web>, Query(()): Query<()>) -> Result<impl IntoResponse, Problem> {
+async fn render_metrics(
+    State(web): State<Web>,
+    Query(()): Query<()>,
+    headers: HeaderMap,
+) -> Result<impl IntoResponse, Problem> {
+    let format = Format::accepted(&headers);
     let snapshot = Snapshot {
         builds: web.store.count_builds().await?,
         workers: web.store.workers_since(alive_since(web.clock.now())).await?.len(),
@@ -76,9 +86,9 @@ async fn render_metrics(State(web): State<Web>, Query(()): Query<()>) -> Result<
     };
     let text = web
         .metrics
-        .render(&snapshot)
+        .render(&snapshot, format)
         .map_err(|error| Problem::internal(&error))?;
-    Ok(([(header::CONTENT_TYPE, metrics::MEDIA_TYPE)], text))
+    Ok(([(header::CONTENT_TYPE, format.media_type())], text))
 }
 
 async fn database(web: &Web) -> Option<String> {

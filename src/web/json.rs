@@ -1,7 +1,7 @@
 //! Bodies of requests. Nothing in them is ignored: an unknown or repeated field, a wrong type, trailing text and NUL
-//! characters are refused, by the field's path.
+//! characters are refused, by the field's path. What a refusal says must never hold a value: it may be a secret.
 
-use std::{collections::BTreeMap, fmt, marker::PhantomData, time::Duration};
+use std::{collections::BTreeMap, convert::Infallible, fmt, marker::PhantomData, time::Duration};
 
 use axum::{
     body::Body,
@@ -9,10 +9,10 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::StreamExt;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeOwned, MapAccess, Visitor},
+    de::{DeserializeOwned, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 use serde_json::Value;
 
@@ -24,20 +24,32 @@ const LARGEST_BODY: usize = 1 << 20;
 /// How long a body may take to arrive: a sender that trickles must not hold a connection for ever.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A JSON body; one that is empty counts as `{}`.
-pub struct StrictJson<T>(pub T);
+/// A JSON object as body; an empty body counts as `{}`.
+///
+/// What is wrong with it comes out when it is asked for: first a handler says whether the caller may do this at all.
+pub struct StrictJson<T>(Result<T, Problem>);
+
+impl<T> StrictJson<T> {
+    pub fn checked(self) -> Result<T, Problem> {
+        self.0
+    }
+}
 
 impl<T: DeserializeOwned, S: Sync> FromRequest<S> for StrictJson<T> {
-    type Rejection = Problem;
+    type Rejection = Infallible;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let (parts, body) = request.into_parts();
-        let body = read_body(&parts.headers, body, LARGEST_BODY).await?;
-        check_content_type(&parts.headers, body.is_empty())?;
-        match body.is_empty() {
-            true => parse(b"{}").map(Self),
-            false => parse(&body).map(Self),
-        }
+    async fn from_request(request: Request, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(read_json(request).await))
+    }
+}
+
+async fn read_json<T: DeserializeOwned>(request: Request) -> Result<T, Problem> {
+    let (parts, body) = request.into_parts();
+    let body = read_body(&parts.headers, body, LARGEST_BODY).await?;
+    check_content_type(&parts.headers, body.is_empty())?;
+    match body.is_empty() {
+        true => parse(b"{}"),
+        false => parse(&body),
     }
 }
 
@@ -76,7 +88,8 @@ pub fn content_length(headers: &HeaderMap) -> Option<usize> {
 
 fn check_content_type(headers: &HeaderMap, is_empty: bool) -> Result<(), Problem> {
     let refused = |detail| Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
-    if headers.contains_key(header::CONTENT_ENCODING) {
+    let is_plain = |encoding: &HeaderValue| encoding.as_bytes().eq_ignore_ascii_case(b"identity");
+    if !headers.get_all(header::CONTENT_ENCODING).iter().all(is_plain) {
         return refused("the body is encoded; send it plain");
     }
     let Some(value) = headers.get(header::CONTENT_TYPE) else {
@@ -100,10 +113,8 @@ fn check_content_type(headers: &HeaderMap, is_empty: bool) -> Result<(), Problem
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let mut json = serde_json::Deserializer::from_slice(body);
-    let parsed = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let message = error.inner().to_string();
-        Problem::field(field_at_fault(&error.path().to_string(), &message), message)
-    })?;
+    let Object(parsed) = serde_path_to_error::deserialize(&mut json)
+        .map_err(|error| refusal(&error.path().to_string(), &error.inner().to_string()))?;
     json.end().map_err(|error| Problem::field("body", error.to_string()))?;
     // In a text a NUL can only be there as an escape.
     if body.windows(6).any(|six| six == br"\u0000")
@@ -115,20 +126,33 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     Ok(parsed)
 }
 
-/// The path of a field at fault. Of one that is missing or comes twice the parser only tells where its object is.
-fn field_at_fault(path: &str, message: &str) -> String {
-    let named = ["missing field `", "duplicate field `"]
-        .into_iter()
-        .find_map(|words| message.strip_prefix(words));
-    let name = named.and_then(|rest| rest.split_once('`')).map(|(name, _)| name);
-    // Where the text breaks off, the last part of the path is not known.
-    let path = path.trim_end_matches('?').trim_end_matches('.');
-    match (path, name) {
-        ("", None) => "body".to_owned(),
-        ("", Some(name)) => name.to_owned(),
-        (path, Some(name)) if path != name && !path.ends_with(&format!(".{name}")) => format!("{path}.{name}"),
-        (path, _) => path.to_owned(),
+/// What `serde` says of a body, without the value at fault, and with the name of a field that is missing.
+fn refusal(path: &str, message: &str) -> Problem {
+    let parent = if path == "." { "" } else { path };
+    let within = |name: &str| match parent {
+        "" => name.to_owned(),
+        // The path may end with the name already.
+        parent if parent == name || parent.ends_with(&format!(".{name}")) => parent.to_owned(),
+        parent => format!("{parent}.{name}"),
+    };
+    if let Some(name) = quoted_after("missing field `", message) {
+        return Problem::field(within(name), "it is missing, and has no default");
     }
+    if let Some(name) = quoted_after("duplicate field `", message) {
+        return Problem::field(within(name), "it is there twice");
+    }
+    let field = if parent.is_empty() { "body" } else { parent };
+    let names_value = message.starts_with("invalid type: ") || message.starts_with("invalid value: ");
+    match message.rsplit_once(", expected ") {
+        Some((_, expected)) if names_value => Problem::field(field, format!("it must be {expected}")),
+        _ => Problem::field(field, message),
+    }
+}
+
+/// The name that follows a beginning of a message.
+fn quoted_after<'a>(beginning: &str, message: &'a str) -> Option<&'a str> {
+    let (name, _) = message.strip_prefix(beginning)?.split_once('`')?;
+    Some(name)
 }
 
 /// Where in a document a text holds a NUL.
@@ -187,9 +211,43 @@ impl<'de, V: Deserialize<'de>> Deserialize<'de> for UniqueMap<V> {
     }
 }
 
-/// For a field whose absence and whose null mean different things: `None` is absent, `Some(None)` is null.
+/// What is written as an object. Left to itself, `serde` takes an array of a struct's fields as well.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = T;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, access: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(access))
+            }
+        }
+        deserializer.deserialize_map(Fields(PhantomData)).map(Self)
+    }
+}
+
+/// A field that is an object.
+pub fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Object::deserialize(deserializer).map(|Object(value)| value)
+}
+
+/// A field that is an array of objects.
+pub fn objects<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    let all: Vec<Object<T>> = Vec::deserialize(deserializer)?;
+    Ok(all.into_iter().map(|Object(value)| value).collect())
+}
+
+/// An object whose absence and whose null mean different things: `None` is absent, `Some(None)` is null.
 pub fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
-    Option::<T>::deserialize(deserializer).map(Some)
+    let object: Option<Object<T>> = Option::deserialize(deserializer)?;
+    Ok(Some(object.map(|Object(value)| value)))
 }
 
 #[cfg(test)]
@@ -200,6 +258,7 @@ mod tests {
     #[serde(deny_unknown_fields)]
     #[expect(dead_code, reason = "only parsed")]
     struct Outer {
+        #[serde(deserialize_with = "objects")]
         inner: Vec<Inner>,
         map: Option<UniqueMap<String>>,
     }
@@ -225,13 +284,32 @@ mod tests {
         check(r#"{"inner": [], "role": "admin"}"#, "role");
         check(r#"{"inner": [], "inner": []}"#, "inner");
         check(r#"{"inner": [], "map": {"a": "1", "a": "2"}}"#, "map.a");
-        check(r#"{"inner": [{}]}"#, "inner[0].number");
-        check("{}", "inner");
         check(r#"{"inner": []} x"#, "body");
         check(r#"{"inner": [{"number": 1, "text": "a\u0000"}]}"#, "inner[0].text");
+        check(r#"{"inner": [{}]}"#, "inner[0].number");
+        check("{}", "inner");
+        check(r#"{"inner": [[1, "text"]]}"#, "inner[0]");
         check("[]", "body");
+        check("[[], {}]", "body");
         check("{", "body");
         assert!(parse::<Outer>(br#"{"inner": [{"number": 1, "text": "\\u0000"}]}"#).is_ok());
+    }
+
+    #[test]
+    fn no_value_is_repeated_to_whoever_sent_it() {
+        for body in [
+            r#"{"inner": "canary"}"#,
+            r#"{"inner": ["canary"]}"#,
+            r#"{"inner": [{"number": "canary, expected x"}]}"#,
+            r#"{"inner": [{"number": 7654321}]}"#,
+            r#"{"inner": [{"number": 1, "text": ["canary"]}]}"#,
+            r#"{"inner": [], "map": "canary"}"#,
+            r#""canary""#,
+        ] {
+            let answer = serde_json::to_string(&parse::<Outer>(body.as_bytes()).expect_err(body)).unwrap();
+            assert!(!answer.contains("canary") && !answer.contains("7654321"), "{answer}");
+            assert!(answer.contains("it must be "), "{answer}");
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ use super::{
     Web,
     auth::Caller,
     builds::visible_build,
-    parameters::{FromParameters, Parameters, Query, Segments},
+    parameters::{FromParameters, IdPath, Parameters, Query, Segments},
     problem::{FieldError, Problem},
     text_pieces::TextPieces,
 };
@@ -76,8 +76,9 @@ fn offset(text: &str) -> Option<u64> {
 
 /// The log of a build: as text, up to now or until the end; or as events (`Accept: text/event-stream`). The events `log`
 /// carry the text, and an id to resume from; `end` says how the build ended.
-#[utoipa::path(get, path = "/api/v1/builds/{id}/log", tag = "builds", params(
-    ("id", Path),
+#[utoipa::path(get, path = "/api/v1/builds/{id}/log", tag = "builds",
+    operation_id = "read_log", params(
+    IdPath,
     ("follow" = Option<bool>, Query, description = "Stay until the build ends"),
     ("after" = Option<u64>, Query, description = "Begin after this many bytes; the header Last-Event-ID goes before"),
 ), responses(

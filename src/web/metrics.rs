@@ -1,6 +1,6 @@
 //! What is counted while requests are answered, for `/metrics`. Labels are routes and statuses, never what users wrote.
 
-use std::time::Instant;
+use std::{collections::HashSet, time::Instant};
 
 use axum::{
     extract::{MatchedPath, Request, State},
@@ -8,6 +8,7 @@ use axum::{
     response::Response,
 };
 use chrono::{DateTime, Utc};
+use http::{HeaderMap, header};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
     metrics::{
@@ -22,8 +23,33 @@ use prometheus_client::{
 use super::Web;
 use crate::domain::{build::Status, delivery::Outcome, repository::Provider};
 
-/// The media type of what [`Metrics::render`] gives (OpenMetrics 1.0).
-pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// In which form the metrics are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Prometheus' own text format, for everybody who does not ask for the other.
+    Prometheus,
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+}
+
+impl Format {
+    /// What somebody who sends these `Accept` headers understands.
+    pub fn accepted(headers: &HeaderMap) -> Self {
+        let mut accepted = headers
+            .get_all(header::ACCEPT)
+            .iter()
+            .filter_map(|value| value.to_str().ok());
+        let knows = accepted.any(|value| value.to_ascii_lowercase().contains("application/openmetrics-text"));
+        if knows { Self::OpenMetrics } else { Self::Prometheus }
+    }
+
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
@@ -123,7 +149,7 @@ impl Metrics {
     }
 
     /// Everything as text.
-    pub fn render(&self, snapshot: &Snapshot) -> Result<String, std::fmt::Error> {
+    pub fn render(&self, snapshot: &Snapshot, format: Format) -> Result<String, std::fmt::Error> {
         for status in Status::ALL {
             let count = snapshot
                 .builds
@@ -139,8 +165,30 @@ impl Metrics {
         self.engine_up.set(i64::from(snapshot.engine_up));
         let mut rendered = String::new();
         text::encode(&mut rendered, &self.registry)?;
-        Ok(rendered)
+        Ok(match format {
+            Format::OpenMetrics => rendered,
+            Format::Prometheus => in_prometheus_format(&rendered),
+        })
     }
+}
+
+/// The same in the older format, where a counter is described under the name that its samples have, and nothing marks
+/// the end.
+fn in_prometheus_format(text: &str) -> String {
+    let counters: HashSet<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"))
+        .collect();
+    let mut converted = String::with_capacity(text.len());
+    for line in text.lines().filter(|line| *line != "# EOF") {
+        let described = ["# HELP ", "# TYPE "].into_iter().find_map(|kind| {
+            let (name, rest) = line.strip_prefix(kind)?.split_once(' ')?;
+            counters.contains(name).then(|| format!("{kind}{name}_total {rest}"))
+        });
+        converted.push_str(described.as_deref().unwrap_or(line));
+        converted.push('\n');
+    }
+    converted
 }
 
 /// Counts and times each request under the route that it matched.

@@ -1,13 +1,19 @@
 //! The description of the API, generated from the code that serves it.
 
 use axum::{Json, Router, routing::get};
+use http::StatusCode;
 use utoipa::{
     Modify, OpenApi,
-    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    openapi::{
+        RefOr, Response,
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
 };
 use utoipa_axum::router::OpenApiRouter;
 
-use super::{Web, builds, deliveries, health, logs, registries, repositories, triggers, webhooks};
+use super::{
+    Web, builds, deliveries, health, logs, parameters::Query, problem, registries, repositories, triggers, webhooks,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -52,9 +58,31 @@ pub fn described_routes() -> OpenApiRouter<Web> {
 }
 
 /// The route that serves the description.
-pub fn routes(description: utoipa::openapi::OpenApi) -> Router<Web> {
+pub fn routes(mut description: utoipa::openapi::OpenApi) -> Router<Web> {
+    for item in description.paths.paths.values_mut() {
+        let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
+        for operation in operations.into_iter().flatten() {
+            for (status, response) in &mut operation.responses.responses {
+                if let (Ok(status), RefOr::T(response)) = (status.parse(), response) {
+                    complete(status, response);
+                }
+            }
+        }
+    }
     Router::new().route(
         "/api/openapi.json",
-        get(move || std::future::ready(Json(description.clone()))),
+        get(move |Query(()): Query<()>| std::future::ready(Json(description.clone()))),
     )
+}
+
+/// Adds what holds for every response with a status: it has a description, and an error is a problem.
+fn complete(status: StatusCode, response: &mut Response) {
+    if response.description.is_empty() {
+        response.description = status.canonical_reason().unwrap_or_default().to_owned();
+    }
+    if (status.is_client_error() || status.is_server_error())
+        && let Some(content) = response.content.shift_remove("application/json")
+    {
+        response.content.insert(problem::MEDIA_TYPE.to_owned(), content);
+    }
 }

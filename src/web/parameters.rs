@@ -82,16 +82,58 @@ impl<T: FromParameters, S: Sync> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// The named parts of a path; one that is not UTF-8 names nothing.
+/// The named parts of a path; one that is not UTF-8 or holds a NUL names nothing.
 pub struct Segments<T>(pub T);
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segments<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        // The databases differ in what they make of a NUL; no name and no id has one.
+        if parts.uri.path().contains("%00") {
+            return Err(Problem::not_found("thing"));
+        }
         match Path::<T>::from_request_parts(parts, state).await {
             Ok(Path(segments)) => Ok(Self(segments)),
             Err(_) => Err(Problem::not_found("thing")),
         }
     }
+}
+
+/// The parts of a repository's address, for the description of the API.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "it only describes")]
+pub struct RepositoryPath {
+    /// A user's or an organisation's name.
+    namespace: String,
+    /// The repository's name.
+    name: String,
+}
+
+/// The same for what belongs to a namespace.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "it only describes")]
+pub struct NamespacePath {
+    /// A user's or an organisation's name.
+    namespace: String,
+}
+
+/// The same for a registry.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "it only describes")]
+pub struct HostPath {
+    /// The registry's host as images name it, percent-encoded: `registry.example.com%3A5000`.
+    host: String,
+}
+
+/// The same for what is found by its id.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "it only describes")]
+pub struct IdPath {
+    /// As lists and answers give it.
+    id: String,
 }

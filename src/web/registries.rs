@@ -13,7 +13,7 @@ use super::{
     document::{ReadOnly, WebhookDocument},
     json::StrictJson,
     pagination::{List, Page, PageParameters},
-    parameters::{Query, Segments},
+    parameters::{HostPath, NamespacePath, Query, Segments},
     problem::{FieldError, Problem},
 };
 use crate::{
@@ -29,6 +29,9 @@ use crate::{
 
 /// Names under which Docker Hub is known besides its own.
 const DOCKER_HUB_NAMES: [&str; 2] = ["index.docker.io", "registry-1.docker.io"];
+
+/// Most token servers that one registry's credentials may be shown to.
+const MOST_REALMS: usize = 20;
 
 /// Where the whole server's credentials are stored: a namespace that no name can be.
 const WHOLE_SERVER: &str = "";
@@ -165,10 +168,11 @@ async fn saved(
     caller: &Caller,
     namespace: Option<&str>,
     host: &str,
-    input: RegistryInput,
+    body: StrictJson<RegistryInput>,
 ) -> Result<(StatusCode, Json<RegistryDocument>), Problem> {
     let namespace = namespace_of(caller, namespace)?;
     let host = known_host(host)?;
+    let input = body.checked()?;
     check(&input)?;
     let id = RegistryId::new();
     let hook_secret = tokens::new_webhook_secret();
@@ -201,13 +205,20 @@ async fn saved(
 
 fn check(input: &RegistryInput) -> Result<(), Problem> {
     let mut errors = Vec::new();
-    if input.username.is_empty() {
-        errors.push(FieldError::new("username", "it is empty"));
+    // RFC 7617: what follows the first colon would be taken for the password.
+    if input.username.is_empty() || input.username.contains(':') {
+        errors.push(FieldError::new("username", "it is not empty and has no colon"));
     }
     if input.password.as_ref().is_some_and(String::is_empty) {
         errors.push(FieldError::new(
             "password",
             "it is empty; left out, the stored one stays",
+        ));
+    }
+    if input.trusted_realms.len() > MOST_REALMS {
+        errors.push(FieldError::new(
+            "trusted_realms",
+            format!("there are more than {MOST_REALMS}"),
         ));
     }
     for (index, realm) in input.trusted_realms.iter().enumerate() {
@@ -236,7 +247,7 @@ async fn deleted(web: &Web, caller: &Caller, namespace: Option<&str>, host: &str
 
 /// The registries of a namespace.
 #[utoipa::path(get, path = "/api/v1/namespaces/{namespace}/registries", tag = "registries",
-    params(("namespace", Path), PageParameters), responses(
+    operation_id = "list_registries_of_namespace", params(NamespacePath, PageParameters), responses(
     (status = 200, body = List<RegistryDocument>),
     (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
     (status = 422, body = Problem),
@@ -252,7 +263,7 @@ async fn list_of_namespace(
 
 /// A registry of a namespace.
 #[utoipa::path(get, path = "/api/v1/namespaces/{namespace}/registries/{host}", tag = "registries",
-    params(("namespace", Path), ("host", Path, description = "Percent-encoded")), responses(
+    operation_id = "read_registry_of_namespace", params(NamespacePath, HostPath), responses(
     (status = 200, body = RegistryDocument),
     (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
 ))]
@@ -267,7 +278,8 @@ async fn read_of_namespace(
 
 /// Stores credentials for a namespace's builds.
 #[utoipa::path(put, path = "/api/v1/namespaces/{namespace}/registries/{host}", tag = "registries",
-    params(("namespace", Path), ("host", Path, description = "Percent-encoded")), request_body = RegistryInput, responses(
+    operation_id = "put_registry_of_namespace", params(NamespacePath, HostPath),
+    request_body = RegistryInput, responses(
     (status = 200, body = RegistryDocument),
     (status = 201, description = "`webhook.secret` is shown this once", body = RegistryDocument),
     (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
@@ -278,14 +290,14 @@ async fn put_of_namespace(
     caller: Caller,
     Segments((namespace, host)): Segments<(String, String)>,
     Query(()): Query<()>,
-    StrictJson(input): StrictJson<RegistryInput>,
+    body: StrictJson<RegistryInput>,
 ) -> Result<impl IntoResponse, Problem> {
-    saved(&web, &caller, Some(&namespace), &host, input).await
+    saved(&web, &caller, Some(&namespace), &host, body).await
 }
 
 /// Forgets credentials of a namespace.
 #[utoipa::path(delete, path = "/api/v1/namespaces/{namespace}/registries/{host}", tag = "registries",
-    params(("namespace", Path), ("host", Path, description = "Percent-encoded")), responses(
+    operation_id = "delete_registry_of_namespace", params(NamespacePath, HostPath), responses(
     (status = 204, description = "Forgotten"),
     (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
 ))]
@@ -299,7 +311,8 @@ async fn delete_of_namespace(
 }
 
 /// The registries of the whole server.
-#[utoipa::path(get, path = "/api/v1/registries", tag = "registries", params(PageParameters), responses(
+#[utoipa::path(get, path = "/api/v1/registries", tag = "registries",
+    operation_id = "list_registries", params(PageParameters), responses(
     (status = 200, body = List<RegistryDocument>),
     (status = 401, body = Problem), (status = 403, body = Problem), (status = 422, body = Problem),
 ))]
@@ -313,7 +326,7 @@ async fn list(
 
 /// A registry of the whole server.
 #[utoipa::path(get, path = "/api/v1/registries/{host}", tag = "registries",
-    params(("host", Path, description = "Percent-encoded")), responses(
+    operation_id = "read_registry", params(HostPath), responses(
     (status = 200, body = RegistryDocument),
     (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
 ))]
@@ -328,7 +341,7 @@ async fn read(
 
 /// Stores credentials for everybody's builds.
 #[utoipa::path(put, path = "/api/v1/registries/{host}", tag = "registries",
-    params(("host", Path, description = "Percent-encoded")), request_body = RegistryInput, responses(
+    operation_id = "put_registry", params(HostPath), request_body = RegistryInput, responses(
     (status = 200, body = RegistryDocument),
     (status = 201, description = "`webhook.secret` is shown this once", body = RegistryDocument),
     (status = 401, body = Problem), (status = 403, body = Problem),
@@ -339,14 +352,14 @@ async fn put(
     caller: Caller,
     Segments(host): Segments<String>,
     Query(()): Query<()>,
-    StrictJson(input): StrictJson<RegistryInput>,
+    body: StrictJson<RegistryInput>,
 ) -> Result<impl IntoResponse, Problem> {
-    saved(&web, &caller, None, &host, input).await
+    saved(&web, &caller, None, &host, body).await
 }
 
 /// Forgets credentials of the whole server.
 #[utoipa::path(delete, path = "/api/v1/registries/{host}", tag = "registries",
-    params(("host", Path, description = "Percent-encoded")), responses(
+    operation_id = "delete_registry", params(HostPath), responses(
     (status = 204, description = "Forgotten"),
     (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
 ))]

@@ -11,7 +11,7 @@ use super::{
     document::{self, RepositoryDocument, RepositoryInput},
     json::StrictJson,
     pagination::{List, Page, PageParameters},
-    parameters::{FromParameters, Parameters, Query, Segments},
+    parameters::{FromParameters, Parameters, Query, RepositoryPath, Segments},
     problem::{FieldError, Problem},
     save::checked_change,
 };
@@ -35,7 +35,8 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
 }
 
 /// The repositories that the caller may see, newest first.
-#[utoipa::path(get, path = "/api/v1/repositories", tag = "repositories", params(PageParameters), responses(
+#[utoipa::path(get, path = "/api/v1/repositories", tag = "repositories",
+    operation_id = "list_repositories", params(PageParameters), responses(
     (status = 200, body = List<RepositoryDocument>),
     (status = 401, body = Problem), (status = 422, body = Problem),
 ))]
@@ -62,7 +63,7 @@ async fn list(
 
 /// A repository.
 #[utoipa::path(get, path = "/api/v1/repositories/{namespace}/{name}", tag = "repositories",
-    params(("namespace", Path), ("name", Path)), responses(
+    operation_id = "read_repository", params(RepositoryPath), responses(
     (status = 200, body = RepositoryDocument),
     (status = 401, body = Problem), (status = 404, body = Problem), (status = 422, body = Problem),
 ))]
@@ -93,9 +94,9 @@ impl FromParameters for PutParameters {
 
 /// Creates a repository, or replaces what it says. Secrets that are left out stay.
 #[utoipa::path(put, path = "/api/v1/repositories/{namespace}/{name}", tag = "repositories",
-    params(
-        ("namespace", Path), ("name", Path),
-        ("build" = Option<bool>, Query, description = "Start first builds of a repository that is new"),
+    operation_id = "put_repository", params(
+        RepositoryPath,
+        ("build" = Option<bool>, Query, description = "Start first builds, where there has been none"),
     ),
     request_body = RepositoryInput,
     responses(
@@ -110,15 +111,19 @@ async fn put(
     caller: Caller,
     Segments((namespace, name)): Segments<(String, String)>,
     Query(parameters): Query<PutParameters>,
-    StrictJson(input): StrictJson<RepositoryInput>,
+    body: StrictJson<RepositoryInput>,
 ) -> Result<impl IntoResponse, Problem> {
     caller.user()?;
     check_name(&namespace).map_err(|error| Problem::field("namespace", error.to_string()))?;
     let name = RepositoryName::new(&namespace, &name).map_err(|error| Problem::field("name", error.to_string()))?;
     let user = caller.writer_of(&namespace)?;
-    let (saved, secret) = save(&web, &name, &input).await?;
-    if parameters.build && saved.created {
-        web.intake.first_builds(&saved.repository, &user.name).await?;
+    let (saved, secret) = save(&web, &name, &body.checked()?).await?;
+    if parameters.build && web.store.last_build(&saved.repository.id).await?.is_none() {
+        // The answer holds a secret that is never shown again, so a first build that cannot be queued now does not
+        // take its place; `last_build` shows that there is none, and the same request again tries again.
+        if let Err(error) = web.intake.first_builds(&saved.repository, &user.name).await {
+            tracing::warn!(%error, repository = %saved.repository.name, "failed to start the first builds");
+        }
     }
     let status = match saved.created {
         true => StatusCode::CREATED,
@@ -162,7 +167,7 @@ async fn save(
 
 /// Deletes a repository with its builds, logs and deliveries. Images that were pushed stay at their registry.
 #[utoipa::path(delete, path = "/api/v1/repositories/{namespace}/{name}", tag = "repositories",
-    params(("namespace", Path), ("name", Path)), responses(
+    operation_id = "delete_repository", params(RepositoryPath), responses(
     (status = 204, description = "Deleted"),
     (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
     (status = 422, body = Problem),

@@ -9,7 +9,7 @@ use axum::{
 };
 use http::header;
 
-use super::{Web, problem::Problem};
+use super::{Web, parameters::Query, problem::Problem};
 use crate::{
     domain::build::Status,
     store::{Build, BuildFilter},
@@ -60,7 +60,7 @@ impl From<Build> for Row {
     }
 }
 
-async fn page(State(web): State<Web>) -> Result<Html<String>, Problem> {
+async fn page(State(web): State<Web>, Query(()): Query<()>) -> Result<Html<String>, Problem> {
     let counts = web.store.count_builds().await?;
     let count_of = |status: Status| {
         counts
@@ -81,7 +81,7 @@ async fn page(State(web): State<Web>) -> Result<Html<String>, Problem> {
     page.render().map(Html).map_err(|error| Problem::internal(&error))
 }
 
-async fn style() -> impl IntoResponse {
+async fn style(Query(()): Query<()>) -> impl IntoResponse {
     (
         [
             (header::CONTENT_TYPE, "text/css; charset=utf-8"),

@@ -9,7 +9,7 @@ use super::{
     Web,
     auth::{Caller, writable_repository},
     json::StrictJson,
-    parameters::{Query, Segments},
+    parameters::{Query, RepositoryPath, Segments},
     problem::{FieldError, Problem},
 };
 use crate::{
@@ -141,7 +141,7 @@ fn not_built_because(rules: Vec<(RuleId, String)>) -> Vec<NotBuilt> {
 
 /// Starts builds by hand.
 #[utoipa::path(post, path = "/api/v1/repositories/{namespace}/{name}/trigger", tag = "builds",
-    params(("namespace", Path), ("name", Path)), request_body = TriggerInput, responses(
+    operation_id = "trigger_builds", params(RepositoryPath), request_body = TriggerInput, responses(
     (status = 202, body = Started),
     (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
     (status = 413, body = Problem), (status = 415, body = Problem), (status = 422, body = Problem),
@@ -152,10 +152,11 @@ async fn trigger(
     caller: Caller,
     Segments(name): Segments<(String, String)>,
     Query(()): Query<()>,
-    StrictJson(input): StrictJson<TriggerInput>,
+    body: StrictJson<TriggerInput>,
 ) -> Result<(StatusCode, Json<Started>), Problem> {
     let (repository, user) = writable_repository(&web, &caller, &name).await?;
-    let triggered = web.intake.trigger(&repository, &input.check()?, &user.name).await?;
+    let trigger = body.checked()?.check()?;
+    let triggered = web.intake.trigger(&repository, &trigger, &user.name).await?;
     Ok((
         StatusCode::ACCEPTED,
         Json(Started::new(triggered.accepted, triggered.not_built)),
@@ -188,7 +189,7 @@ struct PreviewMatch {
 
 /// What a push of a branch or tag would build: a dry run.
 #[utoipa::path(post, path = "/api/v1/repositories/{namespace}/{name}/preview", tag = "builds",
-    params(("namespace", Path), ("name", Path)), request_body = PreviewInput, responses(
+    operation_id = "preview_builds", params(RepositoryPath), request_body = PreviewInput, responses(
     (status = 200, body = Preview),
     (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
     (status = 413, body = Problem), (status = 415, body = Problem), (status = 422, body = Problem),
@@ -198,9 +199,10 @@ async fn preview(
     caller: Caller,
     Segments(name): Segments<(String, String)>,
     Query(()): Query<()>,
-    StrictJson(input): StrictJson<PreviewInput>,
+    body: StrictJson<PreviewInput>,
 ) -> Result<Json<Preview>, Problem> {
     let (repository, _) = writable_repository(&web, &caller, &name).await?;
+    let input = body.checked()?;
     if let Some(error) = check_ref_name(&input.source_name) {
         return Err(Problem::invalid(vec![error]));
     }

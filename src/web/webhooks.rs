@@ -14,7 +14,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     Web,
     json::{content_length, read_body},
-    parameters::Segments,
+    parameters::{Query, Segments},
     problem::Problem,
 };
 use crate::{
@@ -60,8 +60,9 @@ impl From<Accepted> for WebhookDocument {
 }
 
 /// Takes a webhook of a forge. The signature is checked before anything is parsed.
-#[utoipa::path(post, path = "/webhooks/{provider}/{hook_id}", tag = "webhooks", security(()),
-    params(("provider" = Provider, Path), ("hook_id", Path)),
+#[utoipa::path(post, path = "/webhooks/{provider}/{hook_id}", tag = "webhooks",
+    operation_id = "receive_webhook", security(()),
+    params(("provider" = Provider, Path, description = "Whose payload it is"), ("hook_id" = String, Path, description = "From the repository's `webhook.url`")),
     request_body(content = String, description = "The forge's payload, as it signed it", content_type = "application/json"),
     responses(
         (status = 200, description = "A connection test without a signature: not recorded", body = WebhookDocument),
@@ -72,16 +73,19 @@ impl From<Accepted> for WebhookDocument {
         (status = 404, body = Problem), (status = 408, body = Problem),
         (status = 413, description = "Larger than 25 MiB", body = Problem),
         (status = 415, description = "An encoding that is not taken", body = Problem),
+        (status = 422, description = "A parameter in the address", body = Problem),
         (status = 429, body = Problem), (status = 503, body = Problem),
     ))]
 async fn receive(
     State(web): State<Web>,
     Segments((provider, hook)): Segments<(String, String)>,
+    query: Result<Query<()>, Problem>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let provider = Provider::parse(&provider).ok_or(WebhookError::UnknownHook)?;
     let hook = web.intake.hook(provider, &HookId::from(hook)).await?;
+    let Query(()) = query?;
     let _memory = reserve_memory(&web, &headers)?;
     let body = read_body(&headers, body, LARGEST_BODY).await?;
     match web.intake.webhook(hook, &headers, body).await? {

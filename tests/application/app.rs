@@ -47,8 +47,17 @@ pub struct App {
     _directory: tempfile::TempDir,
 }
 
+/// What differs from the usual.
+pub struct Setup {
+    pub builds_here: bool,
+}
+
 impl App {
     pub async fn start() -> Self {
+        Self::start_with(Setup { builds_here: true }).await
+    }
+
+    pub async fn start_with(setup: Setup) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open_sqlite(&directory.path().join("test.db")).await.unwrap();
         let vault = Arc::new(Vault::open_or_create(&directory.path().join("master.key"), true).unwrap());
@@ -80,7 +89,7 @@ impl App {
                 source_policy,
                 default_registry: Some("r.example.com".to_owned()),
                 data_dir: directory.path().to_owned(),
-                builds_here: true,
+                builds_here: setup.builds_here,
             },
         });
         let server = AbortOnDropHandle::new(tokio::spawn(web::serve(listener, router, shutdown.clone())));

@@ -1,4 +1,4 @@
-use hullworks::domain::build::{Ending, ErrorKind, Failure};
+use hullworks::domain::build::{BaseImage, Ending, ErrorKind, Failure, Phase};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -215,4 +215,132 @@ async fn methods_and_paths_that_do_not_exist_are_problems_too() {
     assert_eq!(crate::app::answer(response).await.0, 405);
     assert_eq!(app.get("/api/v1/nothing").await.0, 404);
     assert_eq!(app.get("/api/v1/builds/nothing").await.0, 404);
+}
+
+#[tokio::test]
+async fn a_retry_of_the_same_inputs_ignores_what_the_rule_says_now_and_a_refresh_does_not() {
+    let app = App::start().await;
+    let repository = app.app().await;
+    let push = payload("refs/heads/main", &commit('a'), "A change");
+    let (_, pushed) = app.push(&repository, "d", &push).await;
+    let first = pushed["builds"][0].as_str().unwrap();
+    let retry = format!("/api/v1/builds/{first}/retry");
+    assert_eq!(app.post(&retry, json!({})).await.0, 409, "it has not ended");
+    let leased = app.claim().await;
+    assert_eq!(app.post(&retry, json!({})).await.0, 409, "it has not ended");
+    app.finish(&leased.lease, Ending::Failed(Failure::new(ErrorKind::Build, "x")))
+        .await;
+
+    let mut edited = app.get("/api/v1/repositories/ann/app").await.1;
+    edited["image"] = json!("r.example.com/ann/renamed");
+    edited["rules"][0]["autobuild"] = json!(false);
+    let (_, mut edited) = app.put("/api/v1/repositories/ann/app", edited).await;
+    assert_eq!(edited["rules"][0]["id"], repository["rules"][0]["id"]);
+    let started = async |inputs: Value| {
+        let (status, started) = app.post(&retry, inputs).await;
+        assert_eq!((status, &started["not_built"]), (202, &json!([])), "{started:#}");
+        let build = &started["builds"][0];
+        assert_eq!(build["status"], "queued");
+        let (_, read) = app
+            .get(&format!("/api/v1/builds/{}", build["id"].as_str().unwrap()))
+            .await;
+        assert_eq!((&read["number"], &read["rule"]), (&build["number"], &build["rule"]));
+        assert_eq!(read["cause"], json!({ "kind": "retry", "user": "ann", "build": first }));
+        read
+    };
+    for inputs in [json!({}), json!({ "inputs": "same" })] {
+        let same = started(inputs).await;
+        assert_eq!(
+            (&same["commit"], &same["commit_message"], &same["tags"], &same["image"]),
+            (
+                &json!(commit('a')),
+                &json!("A change"),
+                &json!(["latest"]),
+                &json!("r.example.com/ann/app")
+            )
+        );
+    }
+    let fresh = started(json!({ "inputs": "refresh" })).await;
+    assert_eq!(
+        (&fresh["commit"], &fresh["tags"], &fresh["image"]),
+        (&Value::Null, &json!(["latest"]), &json!("r.example.com/ann/renamed"))
+    );
+    edited["rules"] = json!([]);
+    app.put("/api/v1/repositories/ann/app", edited).await;
+    let (status, problem) = app.post(&retry, json!({ "inputs": "refresh" })).await;
+    assert_eq!(status, 409, "{problem:#}");
+    assert_eq!(app.post(&retry, json!({ "inputs": "same" })).await.0, 202);
+}
+
+#[tokio::test]
+async fn canceling_twice_is_as_good_as_once() {
+    let app = App::start().await;
+    app.app().await;
+    let queued = app.trigger().await;
+    let running = app.claim().await;
+    assert_eq!(running.build.id, queued);
+    let cancel = format!("/api/v1/builds/{queued}/cancel");
+    for _ in 0..2 {
+        let (status, told) = app.call(&app.ann, Method::POST, &cancel, None).await;
+        assert_eq!((status, &told["cancel_requested"]), (202, &json!(true)), "{told:#}");
+    }
+    assert!(app.store.cancel_requested(&running.lease).await.unwrap());
+    app.finish(&running.lease, Ending::Canceled).await;
+    let (status, told) = app.call(&app.ann, Method::POST, &cancel, None).await;
+    assert_eq!((status, &told["status"]), (202, &json!("canceled")), "{told:#}");
+}
+
+#[tokio::test]
+async fn a_running_and_an_ended_build_show_what_became_of_them() {
+    let app = App::start().await;
+    app.app().await;
+    let id = app.trigger().await;
+    let leased = app.claim().await;
+    let path = format!("/api/v1/builds/{id}");
+    app.store
+        .set_commit(&leased.lease, &commit('c'), "From the fetch")
+        .await
+        .unwrap();
+    for phase in Phase::ALL {
+        app.store.set_phase(&leased.lease, phase).await.unwrap();
+        assert_eq!(app.get(&path).await.1["phase"], phase.as_str());
+    }
+    let base = BaseImage {
+        name: "docker.io/library/alpine:3.20".to_owned(),
+        digest: Some(format!("sha256:{}", "b".repeat(64))),
+    };
+    let digest = format!("sha256:{}", "a".repeat(64));
+    let ending = Ending::Succeeded {
+        digest: Some(digest.clone()),
+    };
+    let now = hullworks::clock::Clock::system().now();
+    app.store
+        .finish(&leased.lease, &ending, std::slice::from_ref(&base), now)
+        .await
+        .unwrap();
+    let (_, build) = app.get(&path).await;
+    assert_eq!(
+        (&build["status"], &build["phase"], &build["digest"], &build["error"]),
+        (&json!("succeeded"), &Value::Null, &json!(digest), &Value::Null)
+    );
+    assert_eq!(
+        build["base_images"],
+        json!([{ "name": base.name, "digest": base.digest }])
+    );
+    assert_eq!(
+        (&build["commit"], &build["commit_message"]),
+        (&json!(commit('c')), &json!("From the fetch"))
+    );
+    let (_, repository) = app.get("/api/v1/repositories/ann/app").await;
+    let expected = json!({
+        "id": id, "number": 1, "status": "succeeded", "finished_at": build["finished_at"],
+    });
+    assert_eq!(repository["last_build"], expected);
+    for time in ["queued_at", "started_at", "finished_at"] {
+        let text = build[time].as_str().unwrap();
+        assert!(
+            text.ends_with('Z') && chrono::DateTime::parse_from_rfc3339(text).is_ok(),
+            "{text}"
+        );
+    }
 }

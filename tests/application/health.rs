@@ -1,10 +1,10 @@
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use hullworks::domain::engine_health::EngineHealth;
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::app::{App, commit, document, payload};
+use crate::app::{App, Setup, answer, commit, payload};
 
 #[tokio::test]
 async fn ready_is_said_only_when_everything_can_be_used() {
@@ -35,100 +35,106 @@ async fn ready_is_said_only_when_everything_can_be_used() {
     assert_eq!(app.call("", Method::GET, "/healthz", None).await.0, 200);
 }
 
+/// The metrics as somebody gets them who sends this `Accept` header: their media type and text.
+async fn metrics(app: &App, accept: &str) -> (String, String) {
+    let request = app.request("", Method::GET, "/metrics").header("accept", accept);
+    let response = request.send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    let media_type = response.headers()["content-type"].to_str().unwrap().to_owned();
+    (media_type, response.text().await.unwrap())
+}
+
 #[tokio::test]
 async fn metrics_count_builds_and_requests() {
     let app = App::start().await;
     let repository = app.app().await;
     app.push(&repository, "d", &payload("refs/heads/main", &commit('a'), "x"))
         .await;
-    let text = app
-        .request("", Method::GET, "/metrics")
-        .send()
-        .await
-        .unwrap()
-        .text()
-        .await
-        .unwrap();
-    for line in [
-        "hullworks_builds{status=\"queued\"} 1",
-        "hullworks_webhooks_total{provider=\"github\",outcome=\"queued\"} 1",
-        "# EOF",
-    ] {
-        assert!(text.contains(line), "{line} is not in\n{text}");
-    }
-}
-
-#[tokio::test]
-async fn the_description_of_the_api_is_whole() {
-    let app = App::start().await;
-    let (status, description) = app.call("", Method::GET, "/api/openapi.json", None).await;
-    assert_eq!(status, 200);
-    let paths: BTreeSet<String> = description["paths"].as_object().unwrap().keys().cloned().collect();
-    for path in [
-        "/healthz",
-        "/readyz",
-        "/metrics",
-        "/api/v1/repositories",
-        "/api/v1/repositories/{namespace}/{name}",
-        "/api/v1/repositories/{namespace}/{name}/trigger",
-        "/api/v1/repositories/{namespace}/{name}/preview",
-        "/api/v1/repositories/{namespace}/{name}/builds",
-        "/api/v1/repositories/{namespace}/{name}/deliveries",
-        "/api/v1/repositories/{namespace}/{name}/deliveries/{id}/replay",
-        "/api/v1/builds",
-        "/api/v1/builds/{id}",
-        "/api/v1/builds/{id}/log",
-        "/api/v1/builds/{id}/cancel",
-        "/api/v1/builds/{id}/retry",
-        "/api/v1/namespaces/{namespace}/registries/{host}",
-        "/api/v1/registries/{host}",
-        "/webhooks/{provider}/{hook_id}",
-    ] {
-        assert!(paths.contains(path), "{path}");
-    }
-    let mut references = Vec::new();
-    collect_references(&description, &mut references);
-    assert!(!references.is_empty());
-    for reference in references {
-        let pointer = reference.strip_prefix('#').unwrap();
-        assert!(description.pointer(pointer).is_some(), "{reference} leads nowhere");
-    }
-    assert!(description["components"]["securitySchemes"]["token"].is_object());
-}
-
-fn collect_references(value: &Value, found: &mut Vec<String>) {
-    match value {
-        Value::Object(fields) => {
-            found.extend(fields.get("$ref").and_then(Value::as_str).map(str::to_owned));
-            fields.values().for_each(|value| collect_references(value, found));
+    app.get("/api/v1/repositories/ann/app").await;
+    let (media_type, text) = metrics(&app, "application/openmetrics-text;version=1.0.0;q=0.6,*/*;q=0.1").await;
+    assert_eq!(media_type, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    assert!(text.contains("# TYPE hullworks_webhooks counter\n"), "{text}");
+    let (_, prometheus) = metrics(&app, "*/*").await;
+    for text in [text, prometheus] {
+        for line in [
+            "hullworks_builds{status=\"queued\"} 1",
+            "hullworks_builds{status=\"failed\"} 0",
+            "hullworks_webhooks_total{provider=\"github\",outcome=\"queued\"} 1",
+            "hullworks_http_requests_total{method=\"GET\",route=\"/api/v1/repositories/{namespace}/{name}\",status=\"200\"} 1",
+            "hullworks_engine_up 1",
+            "hullworks_workers 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }
-        Value::Array(items) => items.iter().for_each(|value| collect_references(value, found)),
-        _ => {}
+        assert!(!text.contains("ann"), "what users wrote is no label:\n{text}");
     }
 }
 
 #[tokio::test]
-async fn the_start_page_escapes_what_strangers_wrote_and_shows_nothing_private() {
+async fn whoever_does_not_ask_for_open_metrics_gets_prometheus_text() {
     let app = App::start().await;
-    let mut rules = document();
-    rules["rules"] = json!([{ "source_type": "branch", "source": "/.*/", "docker_tag": "x" }]);
-    let (_, repository) = app.put("/api/v1/repositories/ann/app", rules.clone()).await;
-    let (_, answer) = app
-        .push(
-            &repository,
-            "d",
-            &payload("refs/heads/<script>x</script>", &commit('a'), "x"),
-        )
-        .await;
-    assert_eq!(answer["outcome"], "queued", "{answer:#}");
-    rules["visibility"] = json!("private");
-    let (_, hidden) = app.put("/api/v1/repositories/ann/hidden", rules).await;
-    app.push(&hidden, "d", &payload("refs/heads/main", &commit('b'), "x"))
-        .await;
-    let page = app.request("", Method::GET, "/").send().await.unwrap();
-    let policy = page.headers()["content-security-policy"].to_str().unwrap();
-    assert!(policy.contains("script-src 'none'"), "{policy}");
-    let text = page.text().await.unwrap();
-    assert!(text.contains("ann/app") && !text.contains("hidden"), "{text}");
-    assert!(!text.contains("<script"), "{text}");
+    // What was never counted is not told.
+    app.get("/healthz").await;
+    for accept in [
+        "*/*",
+        "text/plain",
+        "text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+        "text/html",
+    ] {
+        let (media_type, text) = metrics(&app, accept).await;
+        assert_eq!(media_type, "text/plain; version=0.0.4; charset=utf-8", "{accept}");
+        assert!(!text.contains("# EOF"), "{text}");
+        // In this format every sample bears the name under which its kind was told, a histogram's parts beside it.
+        let mut kinds = BTreeMap::new();
+        for line in text.lines() {
+            if let Some(rest) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = rest.split_once(' ').unwrap();
+                assert_eq!(kinds.insert(name, kind), None, "{name} is described twice");
+            } else if !line.starts_with('#') {
+                let (sample, value) = line.rsplit_once(' ').unwrap();
+                assert!(value.parse::<f64>().is_ok(), "{line}");
+                let name = sample.split('{').next().unwrap();
+                let of_histogram = ["_bucket", "_sum", "_count"]
+                    .iter()
+                    .filter_map(|part| name.strip_suffix(part))
+                    .any(|name| kinds.get(name) == Some(&"histogram"));
+                assert!(
+                    kinds.contains_key(name) || of_histogram,
+                    "{line} is not described in\n{text}"
+                );
+            }
+        }
+        assert_eq!(kinds.get("hullworks_http_requests_total"), Some(&"counter"));
+    }
+}
+
+#[tokio::test]
+async fn an_engine_is_asked_for_only_where_something_is_built() {
+    let app = App::start().await;
+    app.engine.send_replace(EngineHealth::Unknown);
+    let (status, problem) = app.call("", Method::GET, "/readyz", None).await;
+    assert_eq!((status, &problem["errors"][0]["field"]), (503, &json!("engine")));
+    let elsewhere = App::start_with(Setup { builds_here: false }).await;
+    elsewhere
+        .engine
+        .send_replace(EngineHealth::Down("no answer".to_owned()));
+    assert_eq!(elsewhere.call("", Method::GET, "/readyz", None).await.0, 200);
+}
+
+#[tokio::test]
+async fn without_its_database_the_service_asks_to_come_back() {
+    let app = App::start().await;
+    let repository = app.app().await;
+    app.store.close().await;
+    for path in ["/api/v1/builds", "/api/v1/repositories/ann/app", "/metrics", "/"] {
+        let response = app.request("", Method::GET, path).send().await.unwrap();
+        assert!(response.headers().contains_key("retry-after"), "{path}");
+        assert_eq!(answer(response).await.0, 503, "{path}");
+    }
+    let push = payload("refs/heads/main", &commit('a'), "x").to_string();
+    let request = app.webhook(&repository, "push", "d", &push).body(push);
+    let response = request.send().await.unwrap();
+    assert!(response.headers().contains_key("retry-after"));
+    assert_eq!(answer(response).await.0, 503);
 }

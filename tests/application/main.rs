@@ -7,9 +7,18 @@
 
 mod app;
 mod builds;
+mod connections;
+mod deliveries;
+mod forges;
 mod health;
+mod lists;
 mod logs;
+mod openapi;
 mod permissions;
+mod protocol;
 mod registries;
 mod repositories;
+mod secrecy;
+mod start_page;
+mod validation;
 mod webhooks;

@@ -82,3 +82,59 @@ async fn docker_hub_has_one_name() {
     let path = "/api/v1/namespaces/ann/registries/registry-1.docker.io";
     assert_eq!(app.call(&app.ann, Method::DELETE, path, None).await.0, 204);
 }
+
+#[tokio::test]
+async fn the_whole_servers_credentials_are_kept_apart_from_a_namespaces() {
+    let app = App::start().await;
+    let put = async |path: &str, user: &str| {
+        let body = json!({ "username": user, "password": "x" });
+        app.call(&app.root, Method::PUT, path, Some(body)).await
+    };
+    let everybodys = "/api/v1/registries/r.example.com%3A5000";
+    let (status, created) = put(everybodys, "everybody").await;
+    assert_eq!((status, &created["namespace"]), (201, &json!(null)));
+    assert_eq!(app.get(PATH).await.0, 404);
+    assert_eq!(put(PATH, "ann").await.0, 201);
+    let read = async |path: &str| app.call(&app.root, Method::GET, path, None).await.1["username"].clone();
+    assert_eq!(read(everybodys).await, "everybody");
+    assert_eq!(read(PATH).await, "ann");
+    let (_, list) = app.call(&app.root, Method::GET, "/api/v1/registries", None).await;
+    assert_eq!(list["items"].as_array().unwrap().len(), 1);
+    assert!(list["items"][0]["webhook"].get("secret").is_none(), "{list:#}");
+    let (status, again) = put(everybodys, "other").await;
+    assert_eq!((status, again["webhook"].get("secret")), (200, None), "{again:#}");
+    assert_eq!(app.call(&app.root, Method::DELETE, everybodys, None).await.0, 204);
+    assert_eq!(app.call(&app.root, Method::DELETE, everybodys, None).await.0, 404);
+    assert_eq!(read(PATH).await, "ann");
+}
+
+#[tokio::test]
+async fn hosts_are_those_that_images_name() {
+    let app = App::start().await;
+    for (host, expected) in [
+        ("r.example.com", 201),
+        ("localhost", 201),
+        ("localhost%3A5000", 201),
+        ("127.0.0.1%3A5000", 201),
+        ("%5B%3A%3A1%5D%3A5000", 201),
+        ("docker.io", 201),
+        ("index.docker.io", 200),
+        ("team", 422),
+        ("r.example.com%3A0", 422),
+        ("r.example.com%3A99999", 422),
+        ("r.example.com%2Fteam", 422),
+        ("https%3A%2F%2Fr.example.com", 422),
+        ("user%40r.example.com", 422),
+        ("r..example.com", 422),
+        ("%20", 422),
+    ] {
+        let body = json!({ "username": "u", "password": "p" });
+        let (status, answer) = app
+            .put(&format!("/api/v1/namespaces/ann/registries/{host}"), body)
+            .await;
+        assert_eq!(status, expected, "{host}: {answer:#}");
+        if status == 422 {
+            assert_eq!(answer["errors"][0]["field"], "host", "{host}");
+        }
+    }
+}

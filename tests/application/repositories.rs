@@ -285,3 +285,29 @@ async fn a_deleted_repository_takes_its_builds_and_its_webhook_with_it() {
     assert_eq!(app.get(&format!("/api/v1/builds/{build}")).await.0, 404);
     assert_eq!(app.push(&document, "d", &json!({})).await.0, 404);
 }
+
+#[tokio::test]
+async fn a_first_build_that_was_not_asked_for_at_once_can_be_asked_for_later() {
+    let app = App::start().await;
+    app.app().await;
+    let (status, document) = app.put(&format!("{PATH}?build=true"), document()).await;
+    assert_eq!(status, 200);
+    assert_eq!(
+        (&document["last_build"]["number"], &document["last_build"]["status"]),
+        (&json!(1), &json!("queued")),
+        "{document:#}"
+    );
+    assert_eq!(document["last_build"]["finished_at"], Value::Null);
+}
+
+#[tokio::test]
+async fn two_who_create_the_same_repository_at_once_make_one() {
+    let app = App::start().await;
+    let puts = (0..8).map(|_| app.put(PATH, document()));
+    let answers = futures_util::future::join_all(puts).await;
+    let created = answers.iter().filter(|(status, _)| *status == 201).count();
+    assert_eq!(created, 1, "{answers:#?}");
+    assert!(answers.iter().all(|(status, _)| [200, 201].contains(status)));
+    let (_, list) = app.get("/api/v1/repositories").await;
+    assert_eq!(list["items"].as_array().unwrap().len(), 1);
+}
