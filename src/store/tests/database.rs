@@ -158,11 +158,11 @@ async fn what_is_asked_often_is_answered_from_an_index() {
         (queue_sql::LOCK_EXPIRED, "INDEX builds_by_status (status=?)"),
         (logs::UNSEALED, "INDEX builds_unsealed"),
         (
-            intake::BY_DELIVERY_ID,
+            &intake::by_delivery_id(2),
             "INDEX deliveries_once (repository_id=? AND delivery_id=?)",
         ),
         (
-            intake::BY_BODY,
+            &intake::by_body(2),
             "INDEX deliveries_by_body (repository_id=? AND body_hash=?)",
         ),
         (

@@ -362,3 +362,117 @@ async fn nothing_but_queued_builds_of_the_same_rule_and_ref_is_superseded() {
     })
     .await;
 }
+
+/// The tables that a delivery writes to, as texts.
+async fn written(store: &Store) -> Vec<String> {
+    let mut reader = store.reader().await.unwrap();
+    let mut all = Vec::new();
+    for sql in [
+        "select 'r ' || name || ' ' || next_number from repositories order by name",
+        "select 'd ' || id || coalesce(delivery_id, '-') || outcome || reason || coalesce(repeats, '-') || builds \
+         from deliveries order by id",
+        "select 'o ' || delivery_id from delivery_bodies order by delivery_id",
+        "select 'b ' || id || ' ' || number || status || push_order || coalesce(superseded_by, '-') || log_size \
+         || case when finished_at is null then '' else 'ended' end from builds order by id",
+        "select 'l ' || build_id || ' ' || position || ' ' || length(bytes) from log_chunks order by build_id, position",
+    ] {
+        let rows: Vec<String> =
+            on!(reader.handle(), c => sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_all(c).await).unwrap();
+        all.extend(rows);
+    }
+    all
+}
+
+/// Deliveries that get in each other's way as often as they can: few ids, bodies, commits, refs and orders.
+fn entangled(repositories: &[Repository], seed: u32) -> Vec<NewDelivery> {
+    let mut state = seed;
+    let mut below = move |limit: u32| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 16) % limit
+    };
+    let mut ids: Vec<BuildId> = Vec::new();
+    let mut deliveries = Vec::new();
+    for _ in 0..60 {
+        let repository = &repositories[below(2) as usize];
+        let requests = (0..below(3)).map(|_| BuildRequest {
+            source_name: ["main", "dev"][below(2) as usize].to_owned(),
+            commit: (below(8) > 0).then(|| format!("c{}", below(6))),
+            push_order: match ids.len() {
+                0 => None,
+                _ if below(4) > 0 => None,
+                many => Some(ids[below(many as u32) as usize].to_string()),
+            },
+            unless_under_way: below(4) > 0,
+            ..request(repository, "")
+        });
+        let requests: Vec<BuildRequest> = requests.collect();
+        ids.extend(requests.iter().map(|request| request.id.clone()));
+        deliveries.push(NewDelivery {
+            delivery_id: (below(5) > 0).then(|| format!("d-{}", below(40))),
+            body_hash: (below(5) > 0).then(|| [below(40) as u8; 32]),
+            decided: vec![(Outcome::NoMatch, "no rule for `x`".to_owned())],
+            ..delivery(repository, requests)
+        });
+    }
+    deliveries
+}
+
+async fn a_group_equals_its_deliveries(alone: &Store, together: &Store) {
+    let worker = WorkerId::new();
+    let mut repositories = Vec::new();
+    for name in ["team/app", "team/other"] {
+        let (new, change) = (new_repository(), change(name));
+        for store in [alone, together] {
+            repositories.push(
+                store
+                    .put_repository(None, &new, &change)
+                    .await
+                    .unwrap()
+                    .unwrap()
+                    .repository,
+            );
+        }
+    }
+    let repositories = [repositories[0].clone(), repositories[2].clone()];
+    for seed in 0..3 {
+        let deliveries = entangled(&repositories, seed);
+        let mut one_by_one = Vec::new();
+        for new in &deliveries {
+            one_by_one.extend(alone.accept(std::slice::from_ref(new)).await.unwrap());
+        }
+        let mut grouped = Vec::new();
+        for group in deliveries.chunks(25) {
+            grouped.extend(together.accept(group).await.unwrap());
+        }
+        assert_eq!(one_by_one, grouped, "seed {seed}");
+        assert_eq!(written(alone).await, written(together).await, "seed {seed}");
+        // The next round finds running builds, one of them being canceled.
+        for store in [alone, together] {
+            for _ in 0..2 {
+                let leased = store.claim(&worker, at(2), Duration::from_secs(30)).await.unwrap();
+                let Some(leased) = leased else { continue };
+                if leased.build.number % 2 == 0 {
+                    store.request_cancel(&leased.build.id, "ann", at(3)).await.unwrap();
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_group_leads_to_what_its_deliveries_lead_to_one_by_one() {
+    let directories = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let alone = Store::open_sqlite(&sqlite_file(&directories[0])).await.unwrap();
+    let together = Store::open_sqlite(&sqlite_file(&directories[1])).await.unwrap();
+    a_group_equals_its_deliveries(&alone, &together).await;
+    let databases = [PostgresDatabase::create().await, PostgresDatabase::create().await];
+    let alone = Store::open_postgres(&databases[0].url).await.unwrap();
+    let together = Store::open_postgres(&databases[1].url).await.unwrap();
+    a_group_equals_its_deliveries(&alone, &together).await;
+    for store in [alone, together] {
+        store.close().await;
+    }
+    for database in databases {
+        database.drop().await;
+    }
+}
