@@ -126,33 +126,36 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     Ok(parsed)
 }
 
-/// What `serde` says of a body, without the value at fault, and with the name of a field that is missing.
+/// The path of a field at fault. Of one that is missing or comes twice the parser only tells where its object is.
+fn field_at_fault(path: &str, message: &str) -> String {
+    let named = ["missing field `", "duplicate field `"]
+        .into_iter()
+        .find_map(|words| message.strip_prefix(words));
+    let name = named.and_then(|rest| rest.split_once('`')).map(|(name, _)| name);
+    // Where the text breaks off, the last part of the path is not known.
+    let path = path.trim_end_matches('?').trim_end_matches('.');
+    match (path, name) {
+        ("", None) => "body".to_owned(),
+        ("", Some(name)) => name.to_owned(),
+        (path, Some(name)) if path != name && !path.ends_with(&format!(".{name}")) => format!("{path}.{name}"),
+        (path, _) => path.to_owned(),
+    }
+}
+
+/// What the parser says of a body, without the value at fault.
 fn refusal(path: &str, message: &str) -> Problem {
-    let parent = if path == "." { "" } else { path };
-    let within = |name: &str| match parent {
-        "" => name.to_owned(),
-        // The path may end with the name already.
-        parent if parent == name || parent.ends_with(&format!(".{name}")) => parent.to_owned(),
-        parent => format!("{parent}.{name}"),
-    };
-    if let Some(name) = quoted_after("missing field `", message) {
-        return Problem::field(within(name), "it is missing, and has no default");
+    let field = field_at_fault(path, message);
+    if message.starts_with("missing field `") {
+        return Problem::field(field, "it is missing, and has no default");
     }
-    if let Some(name) = quoted_after("duplicate field `", message) {
-        return Problem::field(within(name), "it is there twice");
+    if message.starts_with("duplicate field `") {
+        return Problem::field(field, "it is there twice");
     }
-    let field = if parent.is_empty() { "body" } else { parent };
     let names_value = message.starts_with("invalid type: ") || message.starts_with("invalid value: ");
     match message.rsplit_once(", expected ") {
         Some((_, expected)) if names_value => Problem::field(field, format!("it must be {expected}")),
         _ => Problem::field(field, message),
     }
-}
-
-/// The name that follows a beginning of a message.
-fn quoted_after<'a>(beginning: &str, message: &'a str) -> Option<&'a str> {
-    let (name, _) = message.strip_prefix(beginning)?.split_once('`')?;
-    Some(name)
 }
 
 /// Where in a document a text holds a NUL.

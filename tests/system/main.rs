@@ -16,4 +16,3 @@ mod parts;
 mod push;
 mod queue;
 mod registry;
-mod submodules;
