@@ -16,3 +16,4 @@ mod parts;
 mod push;
 mod queue;
 mod registry;
+mod submodules;

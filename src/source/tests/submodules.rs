@@ -446,26 +446,14 @@ async fn nothing_that_gitmodules_says_beyond_path_and_url_does_anything() {
 async fn an_unreadable_gitmodules_is_said_to_be_one() {
     let (host, fixture) = (Host::new().await, Fixture::new());
     let (_lib, lib) = host.repository("lib");
-    let cases: [(&str, fn(&WorkTree), &str); 3] = [
-        (
-            "bad",
-            |tree| tree.write(".gitmodules", "<html>"),
-            "line 1 of .gitmodules",
-        ),
-        (
-            "directory",
-            |tree| tree.write(".gitmodules/x", "x"),
-            "not a regular file",
-        ),
-        (
-            "large",
-            |tree| tree.write(".gitmodules", vec![b'\n'; (1 << 20) + 1]),
-            "larger than 1 MiB",
-        ),
-    ];
-    for (name, spoil, expected) in cases {
+    let large = "\n".repeat((1 << 20) + 1);
+    for (name, path, content, expected) in [
+        ("bad", ".gitmodules", "<html>", "line 1 of .gitmodules"),
+        ("directory", ".gitmodules/x", "x", "not a regular file"),
+        ("large", ".gitmodules", &large, "larger than 1 MiB"),
+    ] {
         let app = host.tree(name);
-        spoil(&app);
+        app.write(path, content);
         app.record("lib", &lib);
         let sha = app.commit("app");
         let error = fixture.whole(&host.url(name), &sha).await.err().unwrap();
