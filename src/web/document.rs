@@ -81,6 +81,7 @@ struct RuleDocument {
 
 /// Where a forge or a registry reports to.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Webhook)]
 pub struct WebhookDocument {
     pub url: String,
     pub secret_set: bool,

@@ -39,6 +39,7 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
 
 /// What became of a webhook.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = WebhookAnswer)]
 pub struct WebhookDocument {
     /// Its id in the ledger; null where nothing was recorded.
     delivery: Option<DeliveryId>,
