@@ -113,12 +113,8 @@ fn check_content_type(headers: &HeaderMap, is_empty: bool) -> Result<(), Problem
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let mut json = serde_json::Deserializer::from_slice(body);
-    let Object(parsed) =
-        serde_path_to_error::deserialize(&mut json).map_err(|error| match error.inner().classify() {
-            serde_json::error::Category::Data => refusal(&error.path().to_string(), &error.inner().to_string()),
-            // What is no JSON has no fields.
-            _ => Problem::field("body", error.inner().to_string()),
-        })?;
+    let Object(parsed) = serde_path_to_error::deserialize(&mut json)
+        .map_err(|error| refusal(&error.path().to_string(), &error.inner().to_string()))?;
     json.end().map_err(|error| Problem::field("body", error.to_string()))?;
     // In a text a NUL can only be there as an escape.
     if body.windows(6).any(|six| six == br"\u0000")
@@ -136,7 +132,9 @@ fn field_at_fault(path: &str, message: &str) -> String {
         .into_iter()
         .find_map(|words| message.strip_prefix(words));
     let name = named.and_then(|rest| rest.split_once('`')).map(|(name, _)| name);
-    match (path.trim_start_matches('.'), name) {
+    // Where the text breaks off, the last part of the path is not known.
+    let path = path.trim_end_matches('?').trim_end_matches('.');
+    match (path, name) {
         ("", None) => "body".to_owned(),
         ("", Some(name)) => name.to_owned(),
         (path, Some(name)) if path != name && !path.ends_with(&format!(".{name}")) => format!("{path}.{name}"),
