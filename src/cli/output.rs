@@ -2,7 +2,11 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use super::terminal::Sanitiser;
+use super::{
+    colour,
+    table::{self, Cell},
+    terminal::Sanitiser,
+};
 
 /// Standard output, with text from outside made harmless where it is a terminal.
 pub struct Output {
@@ -20,6 +24,15 @@ impl Output {
 
     pub fn is_terminal(&self) -> bool {
         self.to_terminal
+    }
+
+    /// Rows in columns; a terminal gets them with colours and a head.
+    pub fn table(&mut self, head: &[&str], rows: Vec<Vec<Cell>>) -> io::Result<()> {
+        let head = head.iter().map(|title| Cell::new(*title)).collect();
+        let head: Option<Vec<Cell>> = (self.to_terminal && !rows.is_empty()).then_some(head);
+        let rows: Vec<_> = head.into_iter().chain(rows).collect();
+        let lines = table::lines(&rows, colour::are_wanted(self.to_terminal));
+        lines.iter().try_for_each(|line| self.line(line))
     }
 
     /// Writes text of our own or from outside, and a line end.
@@ -51,6 +64,11 @@ pub fn note(text: &str) {
         false => format!("{text}\n").into_bytes(),
     };
     let _ = io::stderr().lock().write_all(&bytes);
+}
+
+/// Whether notes may have colours.
+pub fn notes_have_colours() -> bool {
+    colour::are_wanted(io::stderr().is_terminal())
 }
 
 /// [`io::ErrorKind::BrokenPipe`] is told to the caller, for it to stop producing; at the top it counts as done.
