@@ -244,11 +244,12 @@ impl Line<'_> {
         Ok(())
     }
 
-    /// Prints what is held back, with a line end.
+    /// Prints what is held back, with a line end, and ends the colours of the log.
     fn release(&mut self) -> Result<(), Failure> {
         if !self.held.is_empty() {
             self.print(b"\n")?;
         }
+        self.status.aside(|| self.out.end_of_foreign())?;
         Ok(())
     }
 }

@@ -55,6 +55,14 @@ impl Output {
             false => write(&mut io::stdout().lock(), bytes),
         }
     }
+
+    /// After bytes from outside: a colour that they left on would go on into whatever the terminal shows next.
+    pub fn end_of_foreign(&mut self) -> io::Result<()> {
+        match self.to_terminal {
+            true => write(&mut io::stdout().lock(), b"\x1b[0m"),
+            false => Ok(()),
+        }
+    }
 }
 
 /// Writes a note for the person at the terminal to stderr. That nobody can be told is not told to anybody.

@@ -45,15 +45,22 @@ impl StatusLine {
     }
 }
 
-/// State, phase, place in the queue, time and current step, as far as they are known.
+impl Drop for StatusLine {
+    /// Also where the following was interrupted no half-true line stays behind.
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// State, phase, what a queued one waits for, time and current step, as far as they are known.
 fn describe(build: &Value, now: DateTime<Utc>) -> String {
     let text = |key: &str| build[key].as_str().unwrap_or_default();
     let mut parts = vec![match build["phase"].as_str() {
         Some(phase) => format!("{}: {phase}", text("status")),
         None => text("status").to_owned(),
     }];
-    if let Some(position) = build["queue_position"].as_u64() {
-        parts.push(format!("{position} in the queue"));
+    if let Some(what) = build["waiting_for"].as_str() {
+        parts.push(format!("waiting: {}", what.replace(char::is_control, " ")));
     }
     let since = [text("started_at"), text("queued_at")]
         .into_iter()
@@ -83,8 +90,9 @@ mod tests {
         let now: DateTime<Utc> = "2026-01-01T00:02:05Z".parse().unwrap();
         let check = |build: Value, expected: &str| assert_eq!(describe(&build, now), expected);
         check(
-            json!({"status": "queued", "phase": null, "queue_position": 3, "queued_at": "2026-01-01T00:02:00Z"}),
-            "queued  3 in the queue  0:05",
+            json!({"status": "queued", "phase": null, "queue_position": 3, "waiting_for": "2 builds before it",
+                "queued_at": "2026-01-01T00:02:00Z"}),
+            "queued  waiting: 2 builds before it  0:05",
         );
         check(
             json!({"status": "running", "phase": "build", "queue_position": null, "started_at": "2026-01-01T00:00:00Z",
