@@ -62,7 +62,7 @@ async fn a_list_has_a_head_and_colours_unless_they_are_refused() {
 async fn following_shows_what_a_queued_build_waits_for_and_how_it_ended() {
     let live = Live::with_app().await;
     let mut child = on_terminal(&live, "trigger team/app --follow", &[]);
-    let shown = read_until(&mut child, "waiting: a worker: none is running");
+    let shown = read_until(&mut child, "  waiting: a worker: none is running");
     assert!(shown.contains("==> team/app #1: branch main"), "{shown:?}");
     let id = live.queued().await;
     live.call(&["cancel", &id]).run().done();
