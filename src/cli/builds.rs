@@ -1,12 +1,26 @@
 //! `hullworks builds`.
 
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::{client::Client, failure::Failure, output::Output, reference::parse_repository};
-use crate::domain::{build::Status, repository::RepositoryName};
+use super::{
+    client::Client,
+    colour::Colour,
+    duration::describe_age,
+    failure::Failure,
+    output::{Output, note},
+    reference::parse_repository,
+    table::Cell,
+};
+use crate::{
+    clock::Clock,
+    domain::{build::Status, repository::RepositoryName},
+};
 
 /// Builds that are listed unless more are asked for.
 const DEFAULT_LIMIT: u32 = 20;
+
+const HEAD: [&str; 7] = ["ID", "STATUS", "BUILD", "SOURCE", "COMMIT", "AGE", "TAGS"];
 
 /// List builds, newest first
 #[derive(Debug, clap::Args)]
@@ -38,9 +52,12 @@ impl Builds {
             out.json(&json!({ "items": builds }))?;
             return Ok(());
         }
-        for build in &builds {
-            out.line(&describe(build))?;
+        if builds.is_empty() {
+            note("there are none");
         }
+        let now = Clock::system().now();
+        let rows = builds.iter().map(|build| row(build, now)).collect();
+        out.table(&HEAD, rows)?;
         Ok(())
     }
 }
@@ -49,29 +66,31 @@ fn parse_status(text: &str) -> Result<Status, String> {
     Status::parse(text).ok_or_else(|| format!("it is one of {}", Status::ALL.map(Status::as_str).join(", ")))
 }
 
-/// A build in one line, for a list.
-fn describe(build: &Value) -> String {
+/// A build as a row of the list.
+fn row(build: &Value, now: DateTime<Utc>) -> Vec<Cell> {
     let text = |key: &str| build[key].as_str().unwrap_or_default();
     let commit: String = text("commit").chars().take(10).collect();
-    format!(
-        "{}  {:<10} {} #{}  {} {}  {}  {}",
-        text("id"),
-        text("status"),
-        text("repository"),
-        build["number"],
-        text("source_type"),
-        text("source_name"),
-        commit,
-        tags(build),
-    )
-    .trim_end()
-    .replace(char::is_control, " ")
+    let queued: Option<DateTime<Utc>> = text("queued_at").parse().ok();
+    let age = queued.map(|queued| describe_age(now - queued)).unwrap_or_default();
+    vec![
+        Cell::new(text("id")),
+        Cell::state(text("status")),
+        Cell::new(format!("{} #{}", text("repository"), build["number"])),
+        Cell::new(format!("{} {}", text("source_type"), text("source_name"))),
+        Cell::new(commit),
+        Cell::new(age),
+        Cell::new(tags(build)),
+    ]
 }
 
 /// How a build ended, in one line: `team/app #3 succeeded: registry/team/app:latest sha256:...`.
-pub fn describe_outcome(build: &Value) -> String {
+pub fn describe_outcome(build: &Value, colours: bool) -> String {
     let text = |key: &str| build[key].as_str().unwrap_or_default();
-    let head = format!("{} #{} {}", text("repository"), build["number"], text("status"));
+    let status = match Colour::of_state(text("status")) {
+        Some(colour) if colours => colour.paint(text("status")),
+        _ => text("status").to_owned(),
+    };
+    let head = format!("{} #{} {status}", text("repository"), build["number"]);
     let detail = match build["error"]["message"].as_str() {
         Some(message) => format!("{}: {message}", build["error"]["kind"].as_str().unwrap_or("error")),
         None if text("status") == "succeeded" => format!("{}:{} {}", text("image"), tags(build), text("digest"))
@@ -92,11 +111,11 @@ fn tags(build: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::table::lines, *};
 
     #[test]
     fn an_outcome_says_what_became_of_the_build() {
-        let check = |build: Value, expected: &str| assert_eq!(describe_outcome(&build), expected);
+        let check = |build: Value, expected: &str| assert_eq!(describe_outcome(&build, false), expected);
         check(
             json!({"repository": "team/app", "number": 3, "status": "succeeded", "image": "r/team/app",
                 "tags": ["1", "latest"], "digest": "sha256:ab", "error": null}),
@@ -113,9 +132,19 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_the_list_is_one_line() {
+    fn a_row_says_how_long_ago_it_was_and_is_one_line() {
         let build = json!({"id": "b", "status": "queued", "repository": "team/app", "number": 1, "source_type": "branch",
-            "source_name": "a\nb", "commit": null, "tags": ["latest"]});
-        assert_eq!(describe(&build).lines().count(), 1);
+            "source_name": "a\nb", "commit": null, "tags": ["1", "latest"], "queued_at": "2026-01-01T00:00:00.123Z"});
+        let now = "2026-01-01T00:05:30Z".parse().unwrap();
+        assert_eq!(
+            lines(&[row(&build, now)], false),
+            ["b  queued  team/app #1  branch a b    5m  1,latest"]
+        );
+    }
+
+    #[test]
+    fn a_terminal_sees_the_state_in_its_colour() {
+        let build = json!({"repository": "team/app", "number": 3, "status": "canceled"});
+        assert_eq!(describe_outcome(&build, true), "team/app #3 \x1b[2mcanceled\x1b[0m");
     }
 }

@@ -26,7 +26,9 @@ impl Cancel {
         let answer = client.post(&["builds", &self.build, "cancel"], &json!({})).await?;
         match self.json {
             true => out.json(&answer)?,
-            false => note("canceled; a running build stops within moments"),
+            // What is queued is canceled at once, what runs is stopped by its worker.
+            false if answer["status"] == "canceled" => note("canceled"),
+            false => note("it is being stopped"),
         }
         Ok(())
     }

@@ -259,7 +259,7 @@ fn describe_problem(status: StatusCode, body: &[u8], has_token: bool) -> String 
     }
     if status == StatusCode::UNAUTHORIZED {
         message.push_str(match has_token {
-            true => "\nthe token in HULLWORKS_TOKEN is not one, or has expired",
+            true => "\nit is the one in HULLWORKS_TOKEN; `hullworks token create` makes another",
             false => "\nset HULLWORKS_TOKEN to a token from `hullworks token create`",
         });
     }

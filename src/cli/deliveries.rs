@@ -1,11 +1,20 @@
 //! `hullworks deliveries`.
 
-use serde_json::json;
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::{Value, json};
 
-use super::{client::Client, failure::Failure, output::Output, reference::parse_repository};
+use super::{
+    client::Client,
+    failure::Failure,
+    output::{Output, note},
+    reference::parse_repository,
+    table::Cell,
+};
 use crate::domain::repository::RepositoryName;
 
 const DEFAULT_LIMIT: u32 = 20;
+
+const HEAD: [&str; 6] = ["ID", "RECEIVED", "OUTCOME", "EVENT", "SOURCE", "REASON"];
 
 /// List a repository's webhooks, polls and clicks with what became of them, newest first
 #[derive(Debug, clap::Args)]
@@ -35,19 +44,26 @@ impl Deliveries {
             out.json(&json!({ "items": deliveries }))?;
             return Ok(());
         }
-        for delivery in &deliveries {
-            let text = |key: &str| delivery[key].as_str().unwrap_or_default();
-            let line = format!(
-                "{}  {}  {:<10} {} {}  {}",
-                text("id"),
-                text("received_at"),
-                text("outcome"),
-                text("event"),
-                text("source_name"),
-                text("reason")
-            );
-            out.line(&line.trim_end().replace(char::is_control, " "))?;
+        if deliveries.is_empty() {
+            note("there are none");
         }
+        out.table(&HEAD, deliveries.iter().map(row).collect())?;
         Ok(())
     }
+}
+
+fn row(delivery: &Value) -> Vec<Cell> {
+    let text = |key: &str| delivery[key].as_str().unwrap_or_default();
+    let received = match text("received_at").parse::<DateTime<Utc>>() {
+        Ok(time) => time.to_rfc3339_opts(SecondsFormat::Secs, true),
+        Err(_) => text("received_at").to_owned(),
+    };
+    vec![
+        Cell::new(text("id")),
+        Cell::new(received),
+        Cell::state(text("outcome")),
+        Cell::new(format!("{} {}", text("provider"), text("event")).trim()),
+        Cell::new(text("source_name")),
+        Cell::new(text("reason")),
+    ]
 }

@@ -1,4 +1,4 @@
-//! Durations as arguments: `90d`, `12h`, `30m`.
+//! Durations as arguments, `90d`, `12h`, `30m`, and ages in the same manner.
 
 use chrono::TimeDelta;
 
@@ -26,6 +26,16 @@ pub fn parse_duration(text: &str) -> Result<TimeDelta, String> {
         Some(duration) if duration.is_zero() => Err("it is more than nothing".to_owned()),
         Some(duration) => Ok(duration),
         None => Err(format!("it is at most {MAX_DAYS}d")),
+    }
+}
+
+/// How long ago something was, in its largest whole unit.
+pub fn describe_age(age: TimeDelta) -> String {
+    match age.num_seconds().max(0) {
+        seconds @ ..60 => format!("{seconds}s"),
+        seconds @ ..3600 => format!("{}m", seconds / 60),
+        seconds @ ..86_400 => format!("{}h", seconds / 3600),
+        seconds => format!("{}d", seconds / 86_400),
     }
 }
 
@@ -58,5 +68,16 @@ mod tests {
         ] {
             check(wrong, None);
         }
+    }
+
+    #[test]
+    fn ages_are_a_number_and_a_unit() {
+        let check = |seconds: i64, expected: &str| assert_eq!(describe_age(TimeDelta::seconds(seconds)), expected);
+        check(-5, "0s");
+        check(59, "59s");
+        check(60, "1m");
+        check(3599, "59m");
+        check(86_399, "23h");
+        check(400 * 86_400, "400d");
     }
 }

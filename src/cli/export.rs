@@ -2,21 +2,20 @@
 
 use std::collections::BTreeSet;
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    apply::document::{File, render},
+    apply::document::{self, File, Registry, Repository, Rule, Source, render},
     client::{Client, ClientError},
     failure::Failure,
     output::{Output, note},
 };
 
-/// Fields of a registry's entry in the file; the API reports more.
-const REGISTRY_FIELDS: [&str; 4] = ["namespace", "host", "username", "trusted_realms"];
-
 /// Print repositories, rules, links and registries as the file that `apply` takes
 ///
-/// Secrets are not in it: the server gives none back. Applied again it changes nothing.
+/// Secrets are not in it: the server gives none back. Neither are repositories of others, which may be seen but not
+/// changed. Applied again it changes nothing.
 #[derive(Debug, clap::Args)]
 pub struct Export {
     /// Print JSON instead of YAML
@@ -27,10 +26,32 @@ pub struct Export {
 impl Export {
     pub async fn run(self, mut out: Output) -> Result<(), Failure> {
         let client = Client::from_environment()?;
-        let repositories = client.list(&["repositories"], &[], None).await?;
+        // Only those who may change a repository see all of its document.
+        let (repositories, of_others): (Vec<_>, Vec<_>) = client
+            .list(&["repositories"], &[], None)
+            .await?
+            .into_iter()
+            .partition(|document| document["webhook"].is_object());
+        for document in &of_others {
+            note(&format!(
+                "left out: {}, which is not yours to change",
+                full_name(document)
+            ));
+        }
         let registries = registries(&client, &repositories).await?;
-        let mut repositories: Vec<Value> = repositories.into_iter().map(entry_of_repository).collect();
+        let mut unknown = BTreeSet::new();
+        let mut repositories: Vec<Value> = repositories
+            .into_iter()
+            .map(|document| entry_of_repository(document, &mut unknown))
+            .collect();
         repositories.sort_by_cached_key(|entry| entry["name"].as_str().map(str::to_owned));
+        let registries: Vec<Value> = registries
+            .into_iter()
+            .map(|document| known_part::<Registry>(document, "registries", &mut unknown))
+            .collect();
+        for field in unknown {
+            note(&format!("left out: {field}, a field that this version does not know"));
+        }
         let file: File = serde_json::from_value(json!({ "repositories": repositories, "registries": registries }))
             .map_err(|error| {
                 Failure::Failed(format!(
@@ -58,11 +79,9 @@ async fn registries(client: &Client, repositories: &[Value]) -> Result<Vec<Value
             None => ("the whole server", vec!["registries"]),
         };
         match client.list(&path, &[], None).await {
-            Ok(found) => entries.extend(found.into_iter().map(|entry| entry_of_registry(entry, namespace))),
-            Err(ClientError::Refused { status, .. }) if matches!(status.as_u16(), 401 | 403 | 404) => {
-                note(&format!(
-                    "left out: the registries of {owner}, which are not yours to see"
-                ));
+            Ok(found) => entries.extend(found),
+            Err(ClientError::Refused { status, message }) if matches!(status.as_u16(), 401 | 403 | 404) => {
+                note(&format!("left out: the registries of {owner}: {message}"));
             }
             Err(error) => return Err(error.into()),
         }
@@ -70,21 +89,37 @@ async fn registries(client: &Client, repositories: &[Value]) -> Result<Vec<Value
     Ok(entries)
 }
 
+fn full_name(document: &Value) -> String {
+    let part = |key: &str| document[key].as_str().unwrap_or_default();
+    format!("{}/{}", part("namespace"), part("name"))
+}
+
 /// `namespace` and `name` become one.
-fn entry_of_repository(mut document: Value) -> Value {
-    let part = |key: &str| document[key].as_str().unwrap_or_default().to_owned();
-    let name = format!("{}/{}", part("namespace"), part("name"));
+fn entry_of_repository(mut document: Value, unknown: &mut BTreeSet<String>) -> Value {
+    let name = full_name(&document);
     if let Value::Object(fields) = &mut document {
         fields.remove("namespace");
         fields.insert("name".to_owned(), json!(name));
     }
-    document
+    let mut entry = known_part::<Repository>(document, "repositories", unknown);
+    entry["source"] = known_part::<Source>(entry["source"].take(), "repositories.source", unknown);
+    for rule in entry["rules"].as_array_mut().into_iter().flatten() {
+        *rule = known_part::<Rule>(rule.take(), "repositories.rules", unknown);
+    }
+    entry
 }
 
-fn entry_of_registry(mut document: Value, namespace: Option<&str>) -> Value {
+/// A document without the fields that the file does not have. A newer server may report more than this version knows.
+fn known_part<T: for<'de> Deserialize<'de>>(mut document: Value, at: &str, unknown: &mut BTreeSet<String>) -> Value {
+    let known = document::fields_of::<T>();
     if let Value::Object(fields) = &mut document {
-        fields.retain(|key, _| REGISTRY_FIELDS.contains(&key.as_str()));
-        fields.insert("namespace".to_owned(), json!(namespace));
+        fields.retain(|field, _| {
+            let is_known = known.contains(&field.as_str());
+            if !is_known {
+                unknown.insert(format!("{at}.{field}"));
+            }
+            is_known
+        });
     }
     document
 }
@@ -104,7 +139,10 @@ mod tests {
             "updated_at": "2026-01-01T00:00:00Z", "stars": 1, "pulls": 2, "last_build": null,
             "webhook": {"url": "http://x", "secret_set": true}, "build_secrets_set": ["npm"],
         });
-        let file: File = serde_json::from_value(json!({ "repositories": [entry_of_repository(document)] })).unwrap();
+        let mut unknown = BTreeSet::new();
+        let file: File =
+            serde_json::from_value(json!({ "repositories": [entry_of_repository(document, &mut unknown)] })).unwrap();
+        assert!(unknown.is_empty(), "{unknown:?}");
         let text = render(&file).unwrap();
         for absent in [
             "webhook",
@@ -121,11 +159,24 @@ mod tests {
     }
 
     #[test]
-    fn a_registry_keeps_what_the_file_has() {
-        let entry = json!({"host": "r.example.com", "username": "u", "password_set": true, "trusted_realms": [], "webhook": {}});
+    fn what_a_newer_server_reports_is_left_out_by_name() {
+        let document = json!({
+            "namespace": "team", "name": "app", "colour": "red",
+            "source": {"provider": "github", "url": "https://x/y.git", "depth": 1},
+            "rules": [{"source_type": "branch", "source": "main", "docker_tag": "latest", "shell": "sh"}],
+        });
+        let mut unknown = BTreeSet::new();
+        let entry = entry_of_repository(document, &mut unknown);
+        let repository: Repository = serde_json::from_value(entry).unwrap();
+        assert_eq!((repository.name.as_str(), repository.rules.len()), ("team/app", 1));
+        let unknown: Vec<_> = unknown.iter().map(String::as_str).collect();
         assert_eq!(
-            entry_of_registry(entry, Some("team")),
-            json!({"namespace": "team", "host": "r.example.com", "username": "u", "trusted_realms": []})
+            unknown,
+            [
+                "repositories.colour",
+                "repositories.rules.shell",
+                "repositories.source.depth"
+            ]
         );
     }
 }

@@ -15,7 +15,7 @@ use super::{
     builds::describe_outcome,
     client::{Client, ClientError},
     failure::Failure,
-    output::{Output, note},
+    output::{Output, note, notes_have_colours},
     progress::StatusLine,
     sse::EventParser,
 };
@@ -56,11 +56,8 @@ pub async fn follow_all(
     let following = async {
         let mut ended = Vec::with_capacity(builds.len());
         for build in builds {
-            if builds.len() > 1 && show == Show::Log {
-                note(&format!("==> build {build}"));
-            }
             let document = follow(client, build, show, out).await?;
-            note(&describe_outcome(&document));
+            note(&describe_outcome(&document, notes_have_colours()));
             ended.push(document);
         }
         Ok(ended)
@@ -128,6 +125,7 @@ impl Follower<'_> {
     async fn log_and_outcome(&mut self) -> Result<Value, Failure> {
         // The first answer tells whether there is such a build.
         let build = self.document().await?;
+        self.line.status.aside(|| note(&heading(&build)));
         self.line.status.show(&build, Clock::system().now());
         loop {
             let before = self.last_event.clone();
@@ -203,6 +201,20 @@ impl Follower<'_> {
     }
 }
 
+/// Which build is followed, in one line.
+fn heading(build: &Value) -> String {
+    let text = |key: &str| build[key].as_str().unwrap_or_default();
+    let heading = format!(
+        "==> {} #{}: {} {}  {}",
+        text("repository"),
+        build["number"],
+        text("source_type"),
+        text("source_name"),
+        text("id"),
+    );
+    heading.replace(char::is_control, " ")
+}
+
 fn has_ended(build: &Value) -> bool {
     !matches!(build["status"].as_str(), Some("queued" | "running"))
 }
@@ -232,11 +244,12 @@ impl Line<'_> {
         Ok(())
     }
 
-    /// Prints what is held back, with a line end.
+    /// Prints what is held back, with a line end, and ends the colours of the log.
     fn release(&mut self) -> Result<(), Failure> {
         if !self.held.is_empty() {
             self.print(b"\n")?;
         }
+        self.status.aside(|| self.out.end_of_foreign())?;
         Ok(())
     }
 }

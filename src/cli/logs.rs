@@ -45,6 +45,7 @@ impl Logs {
                 false => out.foreign(&piece)?,
             }
         }
+        out.end_of_foreign()?;
         if self.json {
             out.json(&json!({ "build": self.build, "log": String::from_utf8_lossy(&whole) }))?;
         }

@@ -2,7 +2,11 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use super::terminal::Sanitiser;
+use super::{
+    colour,
+    table::{self, Cell},
+    terminal::Sanitiser,
+};
 
 /// Standard output, with text from outside made harmless where it is a terminal.
 pub struct Output {
@@ -20,6 +24,15 @@ impl Output {
 
     pub fn is_terminal(&self) -> bool {
         self.to_terminal
+    }
+
+    /// Rows in columns; a terminal gets them with colours and a head.
+    pub fn table(&mut self, head: &[&str], rows: Vec<Vec<Cell>>) -> io::Result<()> {
+        let head = head.iter().map(|title| Cell::new(*title)).collect();
+        let head: Option<Vec<Cell>> = (self.to_terminal && !rows.is_empty()).then_some(head);
+        let rows: Vec<_> = head.into_iter().chain(rows).collect();
+        let lines = table::lines(&rows, colour::are_wanted(self.to_terminal));
+        lines.iter().try_for_each(|line| self.line(line))
     }
 
     /// Writes text of our own or from outside, and a line end.
@@ -42,6 +55,14 @@ impl Output {
             false => write(&mut io::stdout().lock(), bytes),
         }
     }
+
+    /// After bytes from outside: a colour that they left on would go on into whatever the terminal shows next.
+    pub fn end_of_foreign(&mut self) -> io::Result<()> {
+        match self.to_terminal {
+            true => write(&mut io::stdout().lock(), b"\x1b[0m"),
+            false => Ok(()),
+        }
+    }
 }
 
 /// Writes a note for the person at the terminal to stderr. That nobody can be told is not told to anybody.
@@ -51,6 +72,11 @@ pub fn note(text: &str) {
         false => format!("{text}\n").into_bytes(),
     };
     let _ = io::stderr().lock().write_all(&bytes);
+}
+
+/// Whether notes may have colours.
+pub fn notes_have_colours() -> bool {
+    colour::are_wanted(io::stderr().is_terminal())
 }
 
 /// [`io::ErrorKind::BrokenPipe`] is told to the caller, for it to stop producing; at the top it counts as done.

@@ -2,10 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{client::Client, failure::Failure, output::Output, reference::parse_repository};
+use super::{client::Client, failure::Failure, output::Output, reference::parse_repository, rules::RuleNames};
 use crate::domain::repository::RepositoryName;
 
 /// Show what a push to a branch or tag would build, and build nothing
+///
+/// A line for each rule: `builds` with the Docker tags, or `nothing` with the reason.
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("ref").required(true).args(["branch", "tag"])))]
 pub struct Preview {
@@ -41,13 +43,14 @@ impl Preview {
             out.json(&answer)?;
             return Ok(());
         }
+        let names = RuleNames::look_up(&client, &self.repository).await;
         for found in answer["matches"].as_array().into_iter().flatten() {
             let tags = found["tags"].as_array().into_iter().flatten();
             let tags: Vec<_> = tags.filter_map(Value::as_str).collect();
             let text = |key: &str| found[key].as_str().unwrap_or_default();
             out.line(&format!(
-                "rule {} builds {} from {} in {}",
-                text("rule"),
+                "builds   {}: {} from {} in {}",
+                names.name(text("rule")),
                 tags.join(", "),
                 text("dockerfile"),
                 text("context")
@@ -55,7 +58,7 @@ impl Preview {
         }
         for other in answer["not_matched"].as_array().into_iter().flatten() {
             let text = |key: &str| other[key].as_str().unwrap_or_default();
-            out.line(&format!("rule {} builds nothing: {}", text("rule"), text("reason")))?;
+            out.line(&format!("nothing  {}: {}", names.name(text("rule")), text("reason")))?;
         }
         Ok(())
     }

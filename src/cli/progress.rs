@@ -14,6 +14,10 @@ use super::terminal::Sanitiser;
 /// How often the line moves.
 const TICK: Duration = Duration::from_millis(120);
 
+/// Longest line, in characters. It must end well before the edge of a usual terminal: the `^C` that a terminal echoes
+/// would begin a new line otherwise, and this one could not be cleared any more.
+const LONGEST: usize = 72;
+
 /// A line that says what a build does; nothing where stderr is no terminal.
 pub struct StatusLine(ProgressBar);
 
@@ -23,7 +27,7 @@ impl StatusLine {
             return Self(ProgressBar::hidden());
         }
         let bar = ProgressBar::new_spinner();
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
             bar.set_style(style);
         }
         bar.enable_steady_tick(TICK);
@@ -32,7 +36,7 @@ impl StatusLine {
 
     pub fn show(&self, build: &Value, now: DateTime<Utc>) {
         let harmless = Sanitiser::default().feed(describe(build, now).as_bytes());
-        self.0.set_message(String::from_utf8_lossy(&harmless).into_owned());
+        self.0.set_message(shortened(&String::from_utf8_lossy(&harmless)));
     }
 
     /// Does something that writes to the terminal, with the line out of the way.
@@ -45,22 +49,36 @@ impl StatusLine {
     }
 }
 
-/// State, phase, place in the queue, time and current step, as far as they are known.
+impl Drop for StatusLine {
+    /// Also where the following was interrupted no half-true line stays behind.
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+fn shortened(line: &str) -> String {
+    match line.char_indices().nth(LONGEST) {
+        Some(_) => line.chars().take(LONGEST - 1).chain(['…']).collect(),
+        None => line.to_owned(),
+    }
+}
+
+/// State, phase, time, what a queued one waits for and current step, as far as they are known.
 fn describe(build: &Value, now: DateTime<Utc>) -> String {
     let text = |key: &str| build[key].as_str().unwrap_or_default();
     let mut parts = vec![match build["phase"].as_str() {
         Some(phase) => format!("{}: {phase}", text("status")),
         None => text("status").to_owned(),
     }];
-    if let Some(position) = build["queue_position"].as_u64() {
-        parts.push(format!("{position} in the queue"));
-    }
     let since = [text("started_at"), text("queued_at")]
         .into_iter()
         .find_map(|time| time.parse::<DateTime<Utc>>().ok());
     if let Some(since) = since {
         let seconds = (now - since).num_seconds().max(0);
         parts.push(format!("{}:{:02}", seconds / 60, seconds % 60));
+    }
+    if let Some(what) = build["waiting_for"].as_str() {
+        parts.push(format!("waiting: {}", what.replace(char::is_control, " ")));
     }
     let steps = build["steps"].as_array().into_iter().flatten();
     let current = steps
@@ -83,8 +101,9 @@ mod tests {
         let now: DateTime<Utc> = "2026-01-01T00:02:05Z".parse().unwrap();
         let check = |build: Value, expected: &str| assert_eq!(describe(&build, now), expected);
         check(
-            json!({"status": "queued", "phase": null, "queue_position": 3, "queued_at": "2026-01-01T00:02:00Z"}),
-            "queued  3 in the queue  0:05",
+            json!({"status": "queued", "phase": null, "queue_position": 3, "waiting_for": "2 builds before it",
+                "queued_at": "2026-01-01T00:02:00Z"}),
+            "queued  0:05  waiting: 2 builds before it",
         );
         check(
             json!({"status": "running", "phase": "build", "queue_position": null, "started_at": "2026-01-01T00:00:00Z",
@@ -94,5 +113,12 @@ mod tests {
             "running: build  2:05  [2/2] RUN make",
         );
         check(json!({}), "");
+    }
+
+    #[test]
+    fn a_long_line_is_cut_where_a_usual_terminal_has_room_to_spare() {
+        assert_eq!(shortened(&"é".repeat(LONGEST)), "é".repeat(LONGEST));
+        let cut = shortened(&"é".repeat(LONGEST + 1));
+        assert!(cut.ends_with("é…") && cut.chars().count() == LONGEST, "{cut}");
     }
 }

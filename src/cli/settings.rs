@@ -105,7 +105,8 @@ pub struct SettingsArgs {
     #[arg(long, value_name = "FORMAT", env = "HULLWORKS_LOG_FORMAT")]
     log_format: Option<LogFormat>,
 
-    /// Seconds between two looks at a base image (base_images.poll_seconds in the file) [default: 900]
+    /// Seconds between two looks at a base image (base_images.poll_seconds in the file); without effect yet: this
+    /// version does not watch base images [default: 900]
     #[arg(long, value_name = "SECONDS", env = "HULLWORKS_BASE_IMAGES_POLL_SECONDS")]
     base_images_poll_seconds: Option<u64>,
 }

@@ -8,6 +8,7 @@ use super::{
     follow::{Show, follow_all, verdict},
     output::{Output, note},
     reference::parse_repository,
+    rules::RuleNames,
 };
 use crate::domain::repository::RepositoryName;
 
@@ -55,10 +56,7 @@ impl Trigger {
         let mut answer = client.post(&path, &self.body()).await?;
         let ids: Vec<String> = ids_of(&answer);
         if !self.json {
-            for rule in answer["not_built"].as_array().into_iter().flatten() {
-                let text = |key: &str| rule[key].as_str().unwrap_or_default();
-                note(&format!("rule {} builds nothing: {}", text("rule"), text("reason")));
-            }
+            self.explain(&client, &answer["not_built"]).await;
         }
         if self.follow {
             let show = if self.json { Show::Nothing } else { Show::Log };
@@ -82,6 +80,17 @@ impl Trigger {
                 Err(Failure::EndedBadly)
             }
             false => Ok(()),
+        }
+    }
+
+    /// Says of each rule that does not build why.
+    async fn explain(&self, client: &Client, not_built: &Value) {
+        let not_built = not_built.as_array().filter(|rules| !rules.is_empty());
+        let Some(not_built) = not_built else { return };
+        let names = RuleNames::look_up(client, &self.repository).await;
+        for rule in not_built {
+            let text = |key: &str| rule[key].as_str().unwrap_or_default();
+            note(&format!("not built: {}: {}", names.name(text("rule")), text("reason")));
         }
     }
 

@@ -4,8 +4,14 @@
 
 mod backup;
 mod installation;
+mod live;
 mod server;
+mod terminal;
 mod usage;
+
+#[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "the system tests use more of it")]
+mod support;
 
 use std::{
     io::Write,
@@ -65,7 +71,7 @@ impl Call {
 
     /// Starts and goes on without waiting.
     fn start(mut self) -> Child {
-        let command = self.command.stdin(Stdio::null()).stdout(Stdio::null());
+        let command = self.command.stdin(Stdio::null()).stdout(Stdio::piped());
         command.stderr(Stdio::piped()).spawn().unwrap()
     }
 

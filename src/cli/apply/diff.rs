@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use super::super::rules;
 use crate::domain::image::ImageReference;
 
 /// Fields that a reader never gets back: whether they would change cannot be said.
@@ -44,7 +45,11 @@ pub enum Change {
 /// Compares an entry as the API has it with the one that is wanted.
 pub fn compare(current: Option<&Value>, wanted: &Value) -> Change {
     let Some(current) = current else { return Change::Create };
-    let (before, after) = (fields(current), fields(wanted));
+    let (mut current, mut wanted) = (current.clone(), wanted.clone());
+    let in_both = rules_of(&current).min(rules_of(&wanted));
+    let gone = take_rules_after(&mut current, in_both);
+    let new = take_rules_after(&mut wanted, in_both);
+    let (before, after) = (fields(&current), fields(&wanted));
     let mut lines = Vec::new();
     let mut secrets = Vec::new();
     for field in before.keys().chain(after.keys()).collect::<BTreeSet<_>>() {
@@ -62,11 +67,14 @@ pub fn compare(current: Option<&Value>, wanted: &Value) -> Change {
         let default = default_of(field);
         let old = before.get(field).filter(|value| **value != default);
         let new = after.get(field).filter(|value| **value != default);
-        if old != new && !is_same_image(field, current, old, new) {
+        if old != new && !is_same_image(field, &current, old, new) {
             let word = |value: Option<&Value>| value.map_or_else(|| "(default)".to_owned(), Value::to_string);
             lines.push(format!("{field}: {} -> {}", word(old), word(new)));
         }
     }
+    // Rules are compared by their places; those for which the other side has none come or go as a whole.
+    lines.extend(gone.iter().map(|rule| format!("rule goes: {}", rules::describe(rule))));
+    lines.extend(new.iter().map(|rule| format!("rule comes: {}", rules::describe(rule))));
     match (lines.is_empty(), secrets.is_empty()) {
         (true, true) => Change::Unchanged,
         (true, false) => Change::SecretsOnly(secrets),
@@ -74,6 +82,17 @@ pub fn compare(current: Option<&Value>, wanted: &Value) -> Change {
             lines.extend(secrets);
             Change::Update(lines)
         }
+    }
+}
+
+fn rules_of(document: &Value) -> usize {
+    document["rules"].as_array().map_or(0, Vec::len)
+}
+
+fn take_rules_after(document: &mut Value, count: usize) -> Vec<Value> {
+    match document.get_mut("rules").and_then(Value::as_array_mut) {
+        Some(rules) => rules.split_off(count),
+        None => vec![],
     }
 }
 
@@ -201,10 +220,20 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_that_goes_is_seen() {
+    fn a_rule_that_goes_is_said_in_one_line() {
         let mut changed = wanted();
         changed["rules"] = json!([]);
-        assert!(matches!(compare(Some(&current()), &changed), Change::Update(_)));
+        let lines = vec!["rule goes: branch main -> latest".to_owned()];
+        assert_eq!(compare(Some(&current()), &changed), Change::Update(lines));
+    }
+
+    #[test]
+    fn a_rule_that_comes_is_said_in_one_line() {
+        let mut changed = wanted();
+        let rule = json!({"source_type": "tag", "source": "/.+/", "docker_tag": "{sourceref}", "dockerfile": "Other"});
+        changed["rules"].as_array_mut().unwrap().push(rule);
+        let lines = vec!["rule comes: tag /.+/ -> {sourceref}".to_owned()];
+        assert_eq!(compare(Some(&current()), &changed), Change::Update(lines));
     }
 
     #[test]

@@ -5,7 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error, IgnoredAny, Visitor},
+    forward_to_deserialize_any,
+};
 
 /// The whole file.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -119,6 +123,14 @@ pub struct Registry {
     pub password: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trusted_realms: Vec<String>,
+    #[serde(default, skip_serializing, rename = "password_set")]
+    _password_set: Option<IgnoredAny>,
+    #[serde(default, skip_serializing, rename = "webhook")]
+    _webhook: Option<IgnoredAny>,
+    #[serde(default, skip_serializing, rename = "created_at")]
+    _created_at: Option<IgnoredAny>,
+    #[serde(default, skip_serializing, rename = "updated_at")]
+    _updated_at: Option<IgnoredAny>,
 }
 
 fn default_dockerfile() -> String {
@@ -131,6 +143,40 @@ fn default_context() -> String {
 
 fn yes() -> bool {
     true
+}
+
+/// The fields that one of the structs above takes, as it says itself: a list of its own would lag behind.
+pub fn fields_of<T: for<'de> Deserialize<'de>>() -> &'static [&'static str] {
+    let mut fields: &'static [&'static str] = &[];
+    // It is only asked for its fields, and so never made.
+    let _ = T::deserialize(FieldProbe(&mut fields));
+    fields
+}
+
+/// Has nothing to deserialize, but learns what was wanted.
+struct FieldProbe<'a>(&'a mut &'static [&'static str]);
+
+impl<'de> Deserializer<'de> for FieldProbe<'_> {
+    type Error = serde::de::value::Error;
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        *self.0 = fields;
+        self.deserialize_any(visitor)
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
+        Err(Self::Error::custom("there is nothing here"))
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit unit_struct newtype_struct
+        seq tuple tuple_struct map enum identifier ignored_any
+    }
 }
 
 /// Reads a file's text.
@@ -205,6 +251,16 @@ registries:
             serde_json::json!(parse(&text).unwrap()),
             serde_json::json!(parse(TEXT).unwrap())
         );
+    }
+
+    #[test]
+    fn a_struct_names_its_fields() {
+        let fields = fields_of::<Registry>();
+        assert!(
+            fields.contains(&"host") && fields.contains(&"password_set"),
+            "{fields:?}"
+        );
+        assert!(fields_of::<Rule>().contains(&"target"));
     }
 
     #[test]

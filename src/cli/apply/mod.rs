@@ -15,7 +15,12 @@ use self::{
     diff::{Change, compare},
     document::{File, Registry, Repository},
 };
-use super::{client::Client, failure::Failure, output::Output};
+use super::{
+    client::Client,
+    failure::Failure,
+    output::{Output, note},
+    rules,
+};
 
 /// Largest file that is read, in bytes.
 const MAX_FILE: u64 = 16 << 20;
@@ -58,21 +63,52 @@ impl Apply {
         check::prepare(&mut file, &variable).map_err(|lines| refused(format!("\n  {}", lines.join("\n  "))))?;
         let client = Client::from_environment()?;
         let steps = plan(&client, file).await?;
+        let summary = summary(&steps, self.dry_run);
         let mut results = Vec::new();
-        for step in steps {
-            let answer = match self.dry_run || step.change == Change::Unchanged {
-                true => Value::Null,
-                false => step.carry_out(&client).await?,
-            };
-            match self.json {
-                true => results.push(step.result(answer)),
-                false => step.describe(&answer, &mut out)?,
+        let carry_out_all = async {
+            for step in steps {
+                let answer = match self.dry_run || step.change == Change::Unchanged {
+                    true => Value::Null,
+                    false => step.carry_out(&client).await?,
+                };
+                match self.json {
+                    true => results.push(step.result(answer)),
+                    false => step.describe(&answer, self.dry_run, &mut out)?,
+                }
             }
-        }
+            Ok::<(), Failure>(())
+        };
+        let done = carry_out_all.await;
+        // Also after a failure: secrets that were made for earlier entries are shown this once.
         if self.json {
             out.json(&json!({ "dry_run": self.dry_run, "entries": results }))?;
         }
+        done?;
+        if !self.json {
+            note(&summary);
+        }
         Ok(())
+    }
+}
+
+/// To how many entries what was done, or would be.
+fn summary(steps: &[Step], is_dry_run: bool) -> String {
+    let count = |word: &str| steps.iter().filter(|step| step.word() == word).count();
+    let counted: Vec<String> = [
+        ("create", "created"),
+        ("change", "changed"),
+        ("secrets", "with secrets set again"),
+        ("unchanged", "unchanged"),
+    ]
+    .into_iter()
+    .map(|(word, done)| (count(word), done))
+    .filter(|&(count, _)| count > 0)
+    .map(|(count, done)| format!("{count} {done}"))
+    .collect();
+    match (counted.is_empty(), is_dry_run) {
+        (true, _) => "the file has no entries".to_owned(),
+        (false, true) => format!("nothing was done; without --dry-run: {}", counted.join(", ")),
+        (false, false) => counted.join(", "),
     }
 }
 
@@ -168,21 +204,41 @@ impl Step {
         json!({ "entry": self.title, "change": self.word(), "fields": self.lines(), "answer": answer })
     }
 
-    fn describe(&self, answer: &Value, out: &mut Output) -> io::Result<()> {
+    fn describe(&self, answer: &Value, is_dry_run: bool, out: &mut Output) -> io::Result<()> {
         out.line(&format!("{:<10}{}", self.word(), self.title))?;
         for line in self.lines() {
             out.line(&format!("          {line}"))?;
         }
-        // A registry's is left to whoever looks for it: it need not report anything.
-        let is_new_repository = self.change == Change::Create && answer["host"].is_null();
-        if let Some(url) = answer["webhook"]["url"].as_str().filter(|_| is_new_repository) {
-            out.line(&format!("          webhook address: {url}"))?;
-            // One that was made there is in the answer to the request that created it, and never again.
-            match answer["webhook"]["secret"].as_str() {
-                Some(secret) => out.line(&format!("          webhook secret, shown this once: {secret}"))?,
-                None => out.line("          webhook secret: the one in the file")?,
-            }
+        if self.change == Change::Create {
+            let told = match is_dry_run {
+                true => preview_of_new(&self.body),
+                false => webhook_of_new(answer),
+            };
+            told.iter()
+                .try_for_each(|line| out.line(&format!("          {line}")))?;
         }
         Ok(())
     }
+}
+
+/// What a repository that is to be created is in short; nothing for a registry.
+fn preview_of_new(body: &Value) -> Vec<String> {
+    let source = body["source"]["url"].as_str().map(|url| format!("source: {url}"));
+    let rules = body["rules"].as_array().into_iter().flatten();
+    let rules = rules.map(|rule| format!("rule: {}", rules::describe(rule)));
+    source.into_iter().chain(rules).collect()
+}
+
+/// Where the forge is to report to, for a repository that was created.
+fn webhook_of_new(answer: &Value) -> Vec<String> {
+    // A registry's is left to whoever looks for it: it need not report anything.
+    let Some(url) = answer["webhook"]["url"].as_str().filter(|_| answer["host"].is_null()) else {
+        return vec![];
+    };
+    // A secret that was made there is in the answer to the request that created it, and never again.
+    let secret = match answer["webhook"]["secret"].as_str() {
+        Some(secret) => format!("webhook secret, shown this once: {secret}"),
+        None => "webhook secret: the one in the file".to_owned(),
+    };
+    vec![format!("webhook address: {url}"), secret]
 }
