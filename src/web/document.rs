@@ -50,6 +50,7 @@ pub struct RepositoryDocument {
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Source)]
 struct SourceDocument {
     provider: Provider,
     url: String,
@@ -61,6 +62,7 @@ struct SourceDocument {
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Rule)]
 struct RuleDocument {
     id: RuleId,
     source_type: SourceType,

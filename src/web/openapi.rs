@@ -3,16 +3,19 @@
 use axum::{Json, Router, routing::get};
 use http::StatusCode;
 use utoipa::{
-    Modify, OpenApi,
+    Modify, OpenApi, ToSchema,
     openapi::{
-        RefOr, Response,
+        Content, Ref, RefOr, Response,
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
 use utoipa_axum::router::OpenApiRouter;
 
 use super::{
-    Web, builds, deliveries, health, logs, parameters::Query, problem, registries, repositories, triggers, webhooks,
+    Web, builds, deliveries, health, logs,
+    parameters::Query,
+    problem::{self, Problem},
+    registries, repositories, triggers, webhooks,
 };
 
 #[derive(OpenApi)]
@@ -57,12 +60,24 @@ pub fn described_routes() -> OpenApiRouter<Web> {
         .merge(webhooks::routes())
 }
 
+/// What may be answered to any request to the API: a bad token, a parameter that is not known, no database.
+const ALWAYS_POSSIBLE: [StatusCode; 3] = [
+    StatusCode::UNAUTHORIZED,
+    StatusCode::UNPROCESSABLE_ENTITY,
+    StatusCode::SERVICE_UNAVAILABLE,
+];
+
 /// The route that serves the description.
 pub fn routes(mut description: utoipa::openapi::OpenApi) -> Router<Web> {
-    for item in description.paths.paths.values_mut() {
+    for (path, item) in &mut description.paths.paths {
         let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
         for operation in operations.into_iter().flatten() {
-            for (status, response) in &mut operation.responses.responses {
+            let responses = &mut operation.responses.responses;
+            for status in ALWAYS_POSSIBLE.iter().filter(|_| path.starts_with("/api/")) {
+                let response = || RefOr::T(Response::new(""));
+                responses.entry(status.as_str().to_owned()).or_insert_with(response);
+            }
+            for (status, response) in responses {
                 if let (Ok(status), RefOr::T(response)) = (status.parse(), response) {
                     complete(status, response);
                 }
@@ -80,9 +95,9 @@ fn complete(status: StatusCode, response: &mut Response) {
     if response.description.is_empty() {
         response.description = status.canonical_reason().unwrap_or_default().to_owned();
     }
-    if (status.is_client_error() || status.is_server_error())
-        && let Some(content) = response.content.shift_remove("application/json")
-    {
-        response.content.insert(problem::MEDIA_TYPE.to_owned(), content);
+    if status.is_client_error() || status.is_server_error() {
+        let problem = Content::new(Some(Ref::from_schema_name(Problem::name())));
+        response.content.clear();
+        response.content.insert(problem::MEDIA_TYPE.to_owned(), problem.into());
     }
 }

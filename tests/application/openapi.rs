@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeSet, path::Path};
 
+use hullworks::domain::build::{Ending, ErrorKind, Failure};
 use reqwest::Method;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use crate::app::App;
+use crate::app::{App, commit, document, payload};
 
 const METHODS: [&str; 5] = ["get", "put", "post", "delete", "patch"];
 
@@ -180,26 +181,181 @@ fn collect_references(value: &Value, found: &mut Vec<String>) {
     }
 }
 
-#[tokio::test]
-async fn every_field_of_an_answer_is_described() {
-    let app = App::start().await;
-    let repository = app.app().await;
-    let build = app.trigger().await;
-    let description = description(&app).await;
-    let check = |schema: &str, document: &Value| {
-        let described = &description["components"]["schemas"][schema];
-        let properties = described["properties"].as_object().unwrap();
-        for field in document.as_object().unwrap().keys() {
-            assert!(properties.contains_key(field), "{schema} does not describe {field}");
-        }
-        for required in described["required"].as_array().unwrap() {
-            let field = required.as_str().unwrap();
-            assert!(document.get(field).is_some(), "{schema} promises {field}");
-        }
+/// Holds an answer against its schema, down to the last field: nothing in it is undescribed, and what is promised is there.
+fn conforms(description: &Value, schema: &Value, answer: &Value, at: &str) {
+    if let Some(reference) = schema["$ref"].as_str() {
+        let schema = description.pointer(reference.strip_prefix('#').unwrap()).unwrap();
+        return conforms(description, schema, answer, at);
+    }
+    if let Some(choices) = schema["oneOf"].as_array() {
+        let is_null = |choice: &&Value| choice["type"] == "null";
+        // Only what may be null, and a cause, is a choice; the kinds of cause are told apart by their `kind`.
+        let choice = choices.iter().find(|choice| match answer {
+            Value::Null => is_null(choice),
+            answer => {
+                let kinds = &choice["properties"]["kind"]["enum"];
+                !is_null(choice) && (kinds.is_null() || kinds[0] == answer["kind"])
+            }
+        });
+        return conforms(
+            description,
+            choice.unwrap_or_else(|| panic!("{at}: {answer}")),
+            answer,
+            at,
+        );
+    }
+    let kind = match answer {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
     };
-    check("Repository", &repository);
-    check("Build", &app.get(&format!("/api/v1/builds/{build}")).await.1);
-    let (_, deliveries) = app.get("/api/v1/repositories/ann/app/deliveries").await;
-    check("Delivery", &deliveries["items"][0]);
-    check("Problem", &app.get("/api/v1/builds?x=1").await.1);
+    let allowed = match &schema["type"] {
+        Value::Array(kinds) => kinds.clone(),
+        one => vec![one.clone()],
+    };
+    assert!(
+        allowed.iter().any(|allowed| allowed == kind),
+        "{at} is {answer}, not {schema}"
+    );
+    match answer {
+        Value::String(text) if schema["format"] == "date-time" => assert!(text.ends_with('Z'), "{at}: {text}"),
+        Value::String(text) if schema["enum"].is_array() => {
+            assert!(schema["enum"].as_array().unwrap().contains(answer), "{at}: {text}");
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                conforms(description, &schema["items"], item, &format!("{at}[{index}]"));
+            }
+        }
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let described = schema["properties"].get(name).or(schema.get("additionalProperties"));
+                let described = described.unwrap_or_else(|| panic!("{at}.{name} is not described"));
+                conforms(description, described, value, &format!("{at}.{name}"));
+            }
+            for required in schema["required"].as_array().into_iter().flatten() {
+                assert!(
+                    fields.contains_key(required.as_str().unwrap()),
+                    "{at} promises {required}"
+                );
+            }
+        }
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn every_answer_is_as_it_is_described() {
+    let app = App::start().await;
+    let description = description(&app).await;
+    let check = |path: &str, method: &str, (status, answer): (u16, Value)| {
+        let content = &description["paths"][path][method]["responses"][status.to_string()]["content"];
+        let media_type = if status < 400 {
+            "application/json"
+        } else {
+            "application/problem+json"
+        };
+        let schema = &content[media_type]["schema"];
+        assert!(
+            schema.is_object(),
+            "{method} {path}: {status} is not described: {answer:#}"
+        );
+        conforms(&description, schema, &answer, path);
+    };
+    let base = "/api/v1/repositories/{namespace}/{name}";
+    let mut full = document();
+    full["source"].as_object_mut().unwrap().remove("webhook_secret");
+    full["source"]["credentials"] = json!({ "username": "u", "password": "p" });
+    full["build_secrets"] = json!({ "npm": "x" });
+    full["rules"][0]["build_args"] = json!({ "A": "b" });
+    full["links"] = json!(["alpine"]);
+    check(base, "put", app.put("/api/v1/repositories/ann/made", full).await);
+    let repository = app.app().await;
+    check(base, "put", app.put("/api/v1/repositories/ann/app", document()).await);
+    check(
+        base,
+        "put",
+        app.put("/api/v1/repositories/ann/app?x=1", document()).await,
+    );
+    let push = payload("refs/heads/main", &commit('a'), "x");
+    check(
+        "/webhooks/{provider}/{hook_id}",
+        "post",
+        app.push(&repository, "d", &push).await,
+    );
+    check(
+        "/webhooks/{provider}/{hook_id}",
+        "post",
+        app.push(&repository, "d", &push).await,
+    );
+    check(
+        "/webhooks/{provider}/{hook_id}",
+        "post",
+        app.push(&repository, "e", &json!([])).await,
+    );
+    let leased = app.claim().await;
+    app.finish(&leased.lease, Ending::Failed(Failure::new(ErrorKind::Build, "x")))
+        .await;
+    let id = leased.build.id.to_string();
+    let build = "/api/v1/builds/{id}";
+    let retry = app.post(&format!("/api/v1/builds/{id}/retry"), json!({})).await;
+    let second = retry.1["builds"][0]["id"].as_str().unwrap().to_owned();
+    check("/api/v1/builds/{id}/retry", "post", retry);
+    for id in [&id, &second] {
+        check(build, "get", app.get(&format!("/api/v1/builds/{id}")).await);
+        check(
+            "/api/v1/builds/{id}/cancel",
+            "post",
+            app.post(&format!("/api/v1/builds/{id}/cancel"), json!({})).await,
+        );
+    }
+    check(build, "get", app.get("/api/v1/builds/none").await);
+    check("/api/v1/builds", "get", app.get("/api/v1/builds").await);
+    check("/api/v1/repositories", "get", app.get("/api/v1/repositories").await);
+    check(base, "get", app.get("/api/v1/repositories/ann/app").await);
+    check(
+        base,
+        "get",
+        app.call("", Method::GET, "/api/v1/repositories/ann/app", None).await,
+    );
+    let of = |path: &str| (format!("{base}/{path}"), format!("/api/v1/repositories/ann/app/{path}"));
+    let (path, address) = of("trigger");
+    check(&path, "post", app.post(&address, json!({})).await);
+    let (path, address) = of("preview");
+    check(
+        &path,
+        "post",
+        app.post(&address, json!({ "source_type": "tag", "source_name": "v1" }))
+            .await,
+    );
+    let (path, address) = of("builds");
+    check(&path, "get", app.get(&address).await);
+    let (path, address) = of("deliveries");
+    check(&path, "get", app.get(&address).await);
+    let registry = json!({ "username": "u", "password": "p", "trusted_realms": ["a.example.com"] });
+    let path = "/api/v1/namespaces/{namespace}/registries/{host}";
+    let address = "/api/v1/namespaces/ann/registries/r.example.com";
+    check(path, "put", app.put(address, registry.clone()).await);
+    check(path, "put", app.put(address, registry).await);
+    check(path, "put", app.put(address, json!({ "username": 1 })).await);
+    check(path, "get", app.get(address).await);
+    check(path, "get", app.get(&format!("{address}?x")).await);
+    check(
+        "/api/v1/namespaces/{namespace}/registries",
+        "get",
+        app.get("/api/v1/namespaces/ann/registries").await,
+    );
+    check("/api/v1/registries", "get", app.get("/api/v1/registries").await);
+    check("/healthz", "get", app.get("/healthz").await);
+    check("/readyz", "get", app.get("/readyz").await);
+    app.store.close().await;
+    check("/readyz", "get", app.get("/readyz").await);
+    check(
+        "/api/v1/builds",
+        "get",
+        app.call("", Method::GET, "/api/v1/builds", None).await,
+    );
 }
