@@ -12,7 +12,7 @@ use futures_util::StreamExt;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeOwned, MapAccess, Visitor, value::MapAccessDeserializer},
+    de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 use serde_json::Value;
 
@@ -113,8 +113,15 @@ fn check_content_type(headers: &HeaderMap, is_empty: bool) -> Result<(), Problem
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let mut json = serde_json::Deserializer::from_slice(body);
-    let Object(parsed) = serde_path_to_error::deserialize(&mut json)
-        .map_err(|error| refusal(&error.path().to_string(), &error.inner().to_string()))?;
+    let Object(parsed) = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let message = error.inner().to_string();
+        // What is no JSON has no fields. The error's own category does not tell: a null in place of one of several words
+        // counts as bad syntax there.
+        match serde_json::from_slice::<IgnoredAny>(body) {
+            Ok(_) => refusal(&error.path().to_string(), &message),
+            Err(_) => Problem::field("body", message),
+        }
+    })?;
     json.end().map_err(|error| Problem::field("body", error.to_string()))?;
     // In a text a NUL can only be there as an escape.
     if body.windows(6).any(|six| six == br"\u0000")
@@ -132,9 +139,7 @@ fn field_at_fault(path: &str, message: &str) -> String {
         .into_iter()
         .find_map(|words| message.strip_prefix(words));
     let name = named.and_then(|rest| rest.split_once('`')).map(|(name, _)| name);
-    // Where the text breaks off, the last part of the path is not known.
-    let path = path.trim_end_matches('?').trim_end_matches('.');
-    match (path, name) {
+    match (path.trim_start_matches('.'), name) {
         ("", None) => "body".to_owned(),
         ("", Some(name)) => name.to_owned(),
         (path, Some(name)) if path != name && !path.ends_with(&format!(".{name}")) => format!("{path}.{name}"),
