@@ -52,6 +52,7 @@ pub async fn checked_change(
     let links = check_links(&input.links, &mut errors);
     let build_secrets = seal_build_secrets(web, id, input, existing, &mut errors);
     check_build_args(input, existing, &mut errors);
+    check_credentials_stay(input, existing, &mut errors);
     if errors.is_empty() {
         check_circle(web, name, image.as_deref(), &links, &mut errors).await?;
     }
@@ -76,6 +77,20 @@ pub async fn checked_change(
         credentials,
         webhook_secret: input.source.webhook_secret.as_ref().map(seal),
     })
+}
+
+/// Stored credentials are for the host that they were given for: whoever moves the source elsewhere must give them again,
+/// or they could be had by letting them be sent.
+fn check_credentials_stay(input: &RepositoryInput, existing: Option<&Repository>, errors: &mut Vec<FieldError>) {
+    let Some(stored) = existing.filter(|stored| stored.source.credentials_set && input.source.credentials.is_none())
+    else {
+        return;
+    };
+    let origin = |text: &str| url::Url::parse(text).ok().map(|url| url.origin());
+    if origin(&stored.source.url) != origin(&input.source.url) {
+        let message = "the stored ones are for another host; give them again, or null to remove them";
+        errors.push(FieldError::new("source.credentials", message));
+    }
 }
 
 fn check_names(name: &RepositoryName, input: &RepositoryInput, errors: &mut Vec<FieldError>) {

@@ -311,3 +311,23 @@ async fn two_who_create_the_same_repository_at_once_make_one() {
     let (_, list) = app.get("/api/v1/repositories").await;
     assert_eq!(list["items"].as_array().unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn stored_credentials_do_not_follow_a_source_to_another_host() {
+    let app = App::start().await;
+    let mut saved = document();
+    saved["source"]["credentials"] = json!({ "username": "ann", "password": "canary-of-the-source" });
+    assert_eq!(app.put(PATH, saved.clone()).await.0, 201);
+    let mut moved = document();
+    moved["source"]["url"] = json!("https://evil.example.com/acme/app.git");
+    let (status, problem) = app.put(PATH, moved.clone()).await;
+    assert_eq!(
+        (status, &problem["errors"][0]["field"]),
+        (422, &json!("source.credentials")),
+        "{problem:#}"
+    );
+    moved["source"]["credentials"] = Value::Null;
+    assert_eq!(app.put(PATH, moved).await.0, 200);
+    saved["source"]["url"] = json!("https://github.com/acme/other.git");
+    assert_eq!(app.put(PATH, saved).await.0, 200);
+}
