@@ -14,10 +14,6 @@ use super::terminal::Sanitiser;
 /// How often the line moves.
 const TICK: Duration = Duration::from_millis(120);
 
-/// Longest line, in characters. It must end well before the edge of a usual terminal: the `^C` that a terminal echoes
-/// would begin a new line otherwise, and this one could not be cleared any more.
-const LONGEST: usize = 72;
-
 /// A line that says what a build does; nothing where stderr is no terminal.
 pub struct StatusLine(ProgressBar);
 
@@ -27,7 +23,7 @@ impl StatusLine {
             return Self(ProgressBar::hidden());
         }
         let bar = ProgressBar::new_spinner();
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
             bar.set_style(style);
         }
         bar.enable_steady_tick(TICK);
@@ -36,7 +32,7 @@ impl StatusLine {
 
     pub fn show(&self, build: &Value, now: DateTime<Utc>) {
         let harmless = Sanitiser::default().feed(describe(build, now).as_bytes());
-        self.0.set_message(shortened(&String::from_utf8_lossy(&harmless)));
+        self.0.set_message(String::from_utf8_lossy(&harmless).into_owned());
     }
 
     /// Does something that writes to the terminal, with the line out of the way.
@@ -50,16 +46,9 @@ impl StatusLine {
 }
 
 impl Drop for StatusLine {
-    /// Also where the following was interrupted no half-true line stays behind.
+    /// An interrupted following leaves no line that still moves.
     fn drop(&mut self) {
         self.clear();
-    }
-}
-
-fn shortened(line: &str) -> String {
-    match line.char_indices().nth(LONGEST) {
-        Some(_) => line.chars().take(LONGEST - 1).chain(['…']).collect(),
-        None => line.to_owned(),
     }
 }
 
@@ -113,12 +102,5 @@ mod tests {
             "running: build  2:05  [2/2] RUN make",
         );
         check(json!({}), "");
-    }
-
-    #[test]
-    fn a_long_line_is_cut_where_a_usual_terminal_has_room_to_spare() {
-        assert_eq!(shortened(&"é".repeat(LONGEST)), "é".repeat(LONGEST));
-        let cut = shortened(&"é".repeat(LONGEST + 1));
-        assert!(cut.ends_with("é…") && cut.chars().count() == LONGEST, "{cut}");
     }
 }

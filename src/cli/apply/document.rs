@@ -182,7 +182,8 @@ impl<'de> Deserializer<'de> for FieldProbe<'_> {
 /// Reads a file's text.
 pub fn parse(text: &str) -> Result<File, String> {
     // A file of comments alone is one without entries.
-    let file: Option<File> = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
+    // Without a piece of the file: there may be a secret in it.
+    let file: Option<File> = serde_saphyr::from_str(text).map_err(|error| error.without_snippet().to_string())?;
     Ok(file.unwrap_or_default())
 }
 
@@ -239,6 +240,18 @@ registries:
         check(&TEXT.replace("docker_tag", "dockertag"), "dockertag");
         check(&TEXT.replace("provider", "povider"), "povider");
         check(&TEXT.replace("username", "user"), "user");
+    }
+
+    #[test]
+    fn a_fault_is_told_by_its_place_and_without_the_secrets_around_it() {
+        let message = parse(
+            &TEXT
+                .replace("username: robot", "usrname: robot")
+                .replace("${ROBOT}", "canary"),
+        )
+        .unwrap_err();
+        assert!(message.contains("usrname") && message.contains("line 8"), "{message}");
+        assert!(!message.contains("canary") && message.lines().count() == 1, "{message}");
     }
 
     #[test]

@@ -57,7 +57,11 @@ struct Step {
 impl Apply {
     pub async fn run(self, mut out: Output) -> Result<(), Failure> {
         let text = read(&self.file)?;
-        let refused = |message: String| Failure::Failed(format!("{}: {message}", self.file.display()));
+        let name = match self.file == Path::new("-") {
+            true => "standard input".to_owned(),
+            false => self.file.display().to_string(),
+        };
+        let refused = |message: String| Failure::Failed(format!("{name}: {message}"));
         let mut file = document::parse(&text).map_err(refused)?;
         let variable = |name: &str| std::env::var_os(name).and_then(|value| value.into_string().ok());
         check::prepare(&mut file, &variable).map_err(|lines| refused(format!("\n  {}", lines.join("\n  "))))?;
