@@ -1,7 +1,7 @@
 //! Gets access: reads what a registry's 401 asks for, and fetches and remembers tokens.
 //!
 //! The flow: <https://distribution.github.io/distribution/spec/auth/token/>. A password is sent to a token service only
-//! after [`realm`](super::realm) said that it may see it, and a token only to the registry that it was fetched for.
+//! after [`realm`] said that it may see it, and a token only to the registry that it was fetched for.
 
 use std::time::{Duration, Instant};
 
