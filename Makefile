@@ -25,7 +25,7 @@ test: ## Every check and every test
 
 bench: ## Measure
 	@scripts/setup.sh packages rust engine
-	cargo bench --locked
+	cargo bench --locked --bench figures
 
 run: ## Start the service on your own data (DATA_DIR=..., LISTEN=...)
 	@scripts/setup.sh packages rust engine
