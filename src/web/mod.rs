@@ -3,26 +3,15 @@
 //! Everything is done by calling the store, the intake, the logs and the vault. Nothing here may build, fetch or talk to a
 //! registry, and no stored secret may be part of an answer, except one that the very request made.
 
+mod api;
 mod auth;
-mod builds;
-mod deliveries;
-mod document;
 mod guard;
-mod health;
 mod json;
-mod logs;
 mod metrics;
-mod openapi;
-mod pagination;
+mod pages;
 mod parameters;
 mod problem;
-mod registries;
-mod repositories;
-mod save;
 mod serve;
-mod start_page;
-mod text_pieces;
-mod triggers;
 mod webhooks;
 
 use std::{path::PathBuf, sync::Arc};
@@ -112,10 +101,10 @@ pub fn router(state: AppState) -> Router {
         metrics: Arc::new(metrics),
         webhook_memory: Arc::new(Semaphore::new(webhooks::MEMORY_KIB)),
     };
-    let (router, description) = openapi::described_routes().split_for_parts();
+    let (router, description) = api::described_routes().split_for_parts();
     router
-        .merge(openapi::routes(description))
-        .merge(start_page::routes())
+        .merge(api::routes(description))
+        .merge(pages::routes())
         .fallback(|| async { Problem::not_found("page") })
         .method_not_allowed_fallback(guard::method_not_allowed)
         .layer(middleware::from_fn_with_state(web.clone(), metrics::measure))

@@ -5,13 +5,6 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{
-    Web,
-    auth::{Caller, writable_repository},
-    json::StrictJson,
-    parameters::{Query, RepositoryPath, Segments},
-    problem::{FieldError, Problem},
-};
 use crate::{
     domain::{
         build::Status,
@@ -22,6 +15,13 @@ use crate::{
     },
     intake::{self, Trigger},
     store::Accepted,
+    web::{
+        Web,
+        auth::{Caller, writable_repository},
+        json::StrictJson,
+        parameters::{Query, RepositoryPath, Segments},
+        problem::{FieldError, Problem},
+    },
 };
 
 pub(super) fn routes() -> OpenApiRouter<Web> {

@@ -6,13 +6,8 @@ use secrecy::ExposeSecret;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    Web,
-    auth::{Caller, visible_repository, writable_repository},
     document::{self, RepositoryDocument, RepositoryInput},
-    json::StrictJson,
     pagination::{List, Page, PageParameters},
-    parameters::{FromParameters, Parameters, Query, RepositoryPath, Segments},
-    problem::{FieldError, Problem},
     save::checked_change,
 };
 use crate::{
@@ -23,6 +18,13 @@ use crate::{
     secrets,
     store::{NewRepository, SavedRepository},
     tokens,
+    web::{
+        Web,
+        auth::{Caller, visible_repository, writable_repository},
+        json::StrictJson,
+        parameters::{FromParameters, Parameters, Query, RepositoryPath, Segments},
+        problem::{FieldError, Problem},
+    },
 };
 
 /// How often a change is tried again when somebody else made or deleted the repository in between.

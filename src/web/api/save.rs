@@ -3,11 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{
-    Web,
-    document::{CredentialsInput, RepositoryInput, RuleInput, SourceInput},
-    problem::{FieldError, Problem},
-};
+use super::document::{CredentialsInput, RepositoryInput, RuleInput, SourceInput};
 use crate::{
     domain::{
         base::circle_through,
@@ -19,6 +15,10 @@ use crate::{
     },
     secrets::{self, SourceCredentials},
     store::{RepositoryChange, SourceSecret},
+    web::{
+        Web,
+        problem::{FieldError, Problem},
+    },
 };
 
 /// Most rules, links, build arguments and build secrets that a document may have, of each.

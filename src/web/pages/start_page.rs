@@ -9,16 +9,16 @@ use axum::{
 };
 use http::header;
 
-use super::{Web, parameters::Query, problem::Problem};
 use crate::{
     domain::build::Status,
     store::{Build, BuildFilter},
+    web::{Web, parameters::Query, problem::Problem},
 };
 
 /// Builds that are shown.
 const NEWEST: u32 = 20;
 
-const STYLE: &str = include_str!("templates/style.css");
+const STYLE: &str = include_str!("../templates/style.css");
 
 pub(super) fn routes() -> Router<Web> {
     Router::new().route("/", get(page)).route("/style.css", get(style))

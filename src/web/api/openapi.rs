@@ -11,11 +11,12 @@ use utoipa::{
 };
 use utoipa_axum::router::OpenApiRouter;
 
-use super::{
-    Web, builds, deliveries, health, logs,
+use super::{builds, deliveries, health, logs, registries, repositories, triggers};
+use crate::web::{
+    Web,
     parameters::Query,
     problem::{self, Problem},
-    registries, repositories, triggers, webhooks,
+    webhooks,
 };
 
 #[derive(OpenApi)]

@@ -9,12 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    Web,
-    auth::{Caller, visible_repository},
-    json::StrictJson,
     pagination::{List, Page, PageParameters},
-    parameters::{FromParameters, IdPath, Parameters, Query, RepositoryPath, Segments},
-    problem::{FieldError, Problem},
     triggers::Started,
 };
 use crate::{
@@ -26,6 +21,13 @@ use crate::{
     },
     intake::RetryInputs,
     store::{Build, BuildFilter, Worker},
+    web::{
+        Web,
+        auth::{Caller, visible_repository},
+        json::StrictJson,
+        parameters::{FromParameters, IdPath, Parameters, Query, RepositoryPath, Segments},
+        problem::{FieldError, Problem},
+    },
 };
 
 /// A worker that was silent for longer does not count as running.

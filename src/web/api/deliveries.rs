@@ -7,14 +7,8 @@ use serde::Serialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    Web,
-    auth::{Caller, writable_repository},
     builds::Empty,
-    json::StrictJson,
     pagination::{List, Page, PageParameters},
-    parameters::{IdPath, Query, RepositoryPath, Segments},
-    problem::Problem,
-    webhooks::WebhookDocument,
 };
 use crate::{
     domain::{
@@ -22,6 +16,14 @@ use crate::{
         ids::{BuildId, DeliveryId},
     },
     store::Delivery,
+    web::{
+        Web,
+        auth::{Caller, writable_repository},
+        json::StrictJson,
+        parameters::{IdPath, Query, RepositoryPath, Segments},
+        problem::Problem,
+        webhooks::WebhookDocument,
+    },
 };
 
 pub(super) fn routes() -> OpenApiRouter<Web> {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{
+use crate::web::{
     parameters::{FromParameters, Parameters},
     problem::FieldError,
 };

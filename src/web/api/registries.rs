@@ -8,13 +8,8 @@ use serde::{Deserialize, Serialize};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    Web,
-    auth::Caller,
     document::{ReadOnly, WebhookDocument},
-    json::StrictJson,
     pagination::{List, Page, PageParameters},
-    parameters::{HostPath, NamespacePath, Query, Segments},
-    problem::{FieldError, Problem},
 };
 use crate::{
     domain::{
@@ -25,6 +20,13 @@ use crate::{
     secrets,
     store::{NewRegistry, RegistryRow},
     tokens,
+    web::{
+        Web,
+        auth::Caller,
+        json::StrictJson,
+        parameters::{HostPath, NamespacePath, Query, Segments},
+        problem::{FieldError, Problem},
+    },
 };
 
 /// Names under which Docker Hub is known besides its own.

@@ -17,20 +17,19 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde_json::json;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{
-    Web,
-    auth::Caller,
-    builds::visible_build,
-    parameters::{FromParameters, IdPath, Parameters, Query, Segments},
-    problem::{FieldError, Problem},
-    text_pieces::TextPieces,
-};
+use super::{builds::visible_build, text_pieces::TextPieces};
 use crate::{
     build_log::BuildLogs,
     domain::ids::BuildId,
     logs::{
         chunks::{ChunkReader, ReadError},
         follow::{LogPiece, follow},
+    },
+    web::{
+        Web,
+        auth::Caller,
+        parameters::{FromParameters, IdPath, Parameters, Query, Segments},
+        problem::{FieldError, Problem},
     },
 };
 

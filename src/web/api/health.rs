@@ -7,14 +7,16 @@ use http::{HeaderMap, StatusCode, header};
 use serde::Serialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{
-    Web,
-    builds::alive_since,
-    metrics::{Format, Snapshot},
-    parameters::Query,
-    problem::{FieldError, Problem},
+use super::builds::alive_since;
+use crate::{
+    domain::engine_health::EngineHealth,
+    web::{
+        Web,
+        metrics::{Format, Snapshot},
+        parameters::Query,
+        problem::{FieldError, Problem},
+    },
 };
-use crate::domain::engine_health::EngineHealth;
 
 /// With less room on the disk, in bytes, nothing more should be sent here.
 const LEAST_FREE: u64 = 64 << 20;

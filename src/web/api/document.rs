@@ -5,12 +5,6 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 
-use super::{
-    Web,
-    auth::Caller,
-    json::{UniqueMap, object, objects, present},
-    problem::Problem,
-};
 use crate::{
     domain::{
         build::Status,
@@ -19,6 +13,12 @@ use crate::{
         rule::{Rule, SourceType},
     },
     store::Build,
+    web::{
+        Web,
+        auth::Caller,
+        json::{UniqueMap, object, objects, present},
+        problem::Problem,
+    },
 };
 
 /// A repository, as it is read.

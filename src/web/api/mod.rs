@@ -1,0 +1,16 @@
+//! The HTTP API under `/api/v1`, one file per resource, and its own description.
+
+mod builds;
+mod deliveries;
+mod document;
+mod health;
+mod logs;
+mod openapi;
+mod pagination;
+mod registries;
+mod repositories;
+mod save;
+mod text_pieces;
+mod triggers;
+
+pub use self::openapi::{described_routes, routes};
