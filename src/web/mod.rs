@@ -12,6 +12,8 @@ mod pages;
 mod parameters;
 mod problem;
 mod serve;
+mod session;
+mod visitor;
 mod webhooks;
 
 use std::{path::PathBuf, sync::Arc};
@@ -107,6 +109,7 @@ pub fn router(state: AppState) -> Router {
         .merge(pages::routes())
         .fallback(|| async { Problem::not_found("page") })
         .method_not_allowed_fallback(guard::method_not_allowed)
+        .layer(middleware::from_fn_with_state(web.clone(), guard::same_origin))
         .layer(middleware::from_fn_with_state(web.clone(), metrics::measure))
         .layer(CatchPanicLayer::custom(guard::panicked))
         .layer(middleware::map_response(guard::secure))
