@@ -1,9 +1,14 @@
 //! People and their API tokens.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 
-use super::{Store, StoreError, on};
-use crate::domain::ids::{TokenId, UserId};
+use super::{Store, StoreError, known, on, organisations::take_name};
+use crate::domain::{
+    access::{Access, Role},
+    ids::{TokenId, UserId},
+};
 
 /// A person who may sign in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +17,20 @@ pub struct User {
     pub name: String,
     pub is_admin: bool,
     pub created_at: DateTime<Utc>,
+    /// Filled in where they were found by their credential; elsewhere it says nothing.
+    pub access: Access,
+}
+
+impl User {
+    /// What they may do in a namespace, as far as their credential allows.
+    pub fn role_in(&self, namespace: &str) -> Option<Role> {
+        self.access.role_in(&self.name, self.is_admin, namespace)
+    }
+
+    /// Whether they may do what is for the server's administrators alone.
+    pub fn may_administer(&self) -> bool {
+        self.is_admin && self.access.scope.most() == Role::Owner
+    }
 }
 
 /// A token to be kept; the token itself is not here.
@@ -34,6 +53,13 @@ struct UserRow {
     created_at: DateTime<Utc>,
 }
 
+#[derive(sqlx::FromRow)]
+struct TokenOwnerRow {
+    #[sqlx(flatten)]
+    user: UserRow,
+    memberships: Option<String>,
+}
+
 impl From<UserRow> for User {
     fn from(row: UserRow) -> Self {
         Self {
@@ -41,14 +67,36 @@ impl From<UserRow> for User {
             name: row.name,
             is_admin: row.is_admin,
             created_at: row.created_at,
+            access: Access::default(),
         }
     }
 }
 
+/// The memberships of a row of `users`, for [`roles`]: `NAME ROLE`, comma separated, or null.
+macro_rules! memberships {
+    () => {
+        "(select string_agg(o.name || ' ' || m.role, ',') from members m join organisations o on o.id = m.organisation_id \
+         where m.user_id = users.id) as memberships"
+    };
+}
+
+/// Reads what [`memberships`] selects.
+fn roles(memberships: Option<&str>) -> Result<BTreeMap<String, Role>, StoreError> {
+    let each = memberships.into_iter().flat_map(|all| all.split(','));
+    each.map(|membership| {
+        let (name, role) = membership.split_once(' ').unwrap_or((membership, ""));
+        Ok((name.to_owned(), known("role", role, Role::parse)?))
+    })
+    .collect()
+}
+
 impl Store {
-    /// Adds a person; `false` if the name is taken.
+    /// Adds a person; `false` if the name is taken, be it by an organisation.
     pub async fn add_user(&self, user: &User, password_hash: &str) -> Result<bool, StoreError> {
         let mut tx = self.begin().await?;
+        if !take_name(&mut tx, &user.name, "user").await? {
+            return Ok(false);
+        }
         let added = on!(tx.handle(), c => {
             sqlx::query(
                 "insert into users (id, name, password_hash, is_admin, created_at) values ($1, $2, $3, $4, $5) \
@@ -121,20 +169,29 @@ impl Store {
         tx.commit().await
     }
 
-    /// Whose token this is, if it is one that has not expired. `hash` is the token's SHA-256.
+    /// Whose token this is, if it is one that has not expired, with what they may do by it. `hash` is the token's SHA-256.
     pub async fn user_with_token(&self, hash: &[u8], now: DateTime<Utc>) -> Result<Option<User>, StoreError> {
         let mut reader = self.reader().await?;
         let row = on!(reader.handle(), c => {
-            sqlx::query_as::<_, UserRow>(
-                "select users.id, users.name, users.is_admin, users.created_at \
-                 from tokens join users on users.id = tokens.user_id \
+            sqlx::query_as::<_, TokenOwnerRow>(concat!(
+                "select users.id, users.name, users.is_admin, users.created_at, ",
+                memberships!(),
+                " from tokens join users on users.id = tokens.user_id \
                  where tokens.hash = $1 and (tokens.expires_at is null or tokens.expires_at > $2)",
-            )
+            ))
             .bind(hash)
             .bind(now)
             .fetch_optional(c)
             .await
         })?;
-        Ok(row.map(User::from))
+        let Some(row) = row else { return Ok(None) };
+        let access = Access {
+            roles: roles(row.memberships.as_deref())?,
+            ..Access::default()
+        };
+        Ok(Some(User {
+            access,
+            ..User::from(row.user)
+        }))
     }
 }

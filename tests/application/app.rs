@@ -262,6 +262,7 @@ async fn token_of_new_user(
         name: name.to_owned(),
         is_admin,
         created_at: now,
+        access: Default::default(),
     };
     assert!(store.add_user(&user, "no password can have this hash").await.unwrap());
     token(store, &user.id, now, expires_at).await

@@ -1,5 +1,8 @@
 use super::*;
-use crate::domain::ids::{TokenId, UserId};
+use crate::domain::{
+    access::Access,
+    ids::{TokenId, UserId},
+};
 
 fn user(name: &str) -> User {
     User {
@@ -7,6 +10,7 @@ fn user(name: &str) -> User {
         name: name.to_owned(),
         is_admin: false,
         created_at: at(0),
+        access: Access::default(),
     }
 }
 
