@@ -3,12 +3,16 @@
 //! No transaction and no pooled connection is ever held across I/O to anything but the database.
 
 mod attempts;
+mod audit;
 mod builds;
 mod deliveries;
 mod intake;
+mod invitations;
 mod lease;
 mod logs;
 mod profiles;
+mod members;
+mod organisations;
 mod queue;
 mod registries;
 mod repositories;
@@ -34,11 +38,15 @@ use sqlx::{
 
 pub use self::{
     attempts::Requeue,
+    audit::{Actor, AuditEntry, AuditEvent, AuditFilter},
     builds::{Build, BuildFilter},
     deliveries::{Delivery, DeliveryBody},
     intake::{Accepted, BuildRequest, NewDelivery, QueuedBuild},
+    invitations::{Invitation, InvitationAccepted, InvitationAdded, MOST_INVITATIONS, NewInvitation},
     lease::{Lease, LeaseLost},
     logs::LogPiece,
+    members::{MOST_MEMBERSHIPS, Member, MemberChange},
+    organisations::{Organisation, OrganisationAdded, OrganisationDeleted},
     queue::{Leased, PoisonLimit},
     registries::{NewRegistry, RegistryRow},
     repositories::HookTarget,

@@ -13,4 +13,7 @@ mod save;
 mod text_pieces;
 mod triggers;
 
-pub use self::openapi::{described_routes, routes};
+pub use self::{
+    openapi::{described_routes, routes},
+    pagination::Page,
+};
