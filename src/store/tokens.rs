@@ -79,7 +79,7 @@ impl Store {
     }
 
     /// Ends all tokens of a person; answers how many there were.
-    pub async fn revoke_tokens(&self, user: &UserId) -> Result<u64, StoreError> {
+    pub async fn revoke_tokens(&self, user: &UserId) -> Result<i64, StoreError> {
         let mut tx = self.begin().await?;
         let ended = on!(tx.handle(), c => {
             sqlx::query("delete from tokens where user_id = $1")
@@ -89,7 +89,8 @@ impl Store {
                 .map(|done| done.rows_affected())
         })?;
         tx.commit().await?;
-        Ok(ended)
+        // As SQL counts.
+        Ok(i64::try_from(ended).unwrap_or(i64::MAX))
     }
 
     /// A token was used, unless that was noted since `unless_since`; answers whether it was written.

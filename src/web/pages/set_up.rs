@@ -17,7 +17,7 @@ use crate::{
     domain::{access::Access, ids::UserId, repository::check_name},
     store::{SetUp, User},
     tokens::{normal_set_up_code, token_hash},
-    web::{Web, parameters::Query, session, visitor::Visitor},
+    web::{Web, parameters::Query, password_work::typed, session, visitor::Visitor},
 };
 
 pub(super) fn routes() -> Router<Web> {
@@ -38,6 +38,7 @@ struct SetUpPage {
 struct FirstAdministrator {
     code: String,
     name: String,
+    #[serde(deserialize_with = "typed")]
     password: SecretString,
 }
 
