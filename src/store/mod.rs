@@ -8,12 +8,15 @@ mod deliveries;
 mod intake;
 mod lease;
 mod logs;
+mod profiles;
 mod queue;
 mod registries;
 mod repositories;
 mod repository_changes;
 mod sessions;
+mod set_up;
 mod tags;
+mod tokens;
 mod users;
 mod workers;
 
@@ -40,8 +43,11 @@ pub use self::{
     registries::{NewRegistry, RegistryRow},
     repositories::HookTarget,
     repository_changes::{NewRepository, RepositoryChange, SavedRepository, SourceSecret},
+    profiles::Profile,
     sessions::{Alive, NewSession, SessionOwner, StoredSession},
+    set_up::SetUp,
     tags::TagClaim,
+    tokens::StoredToken,
     users::{NewToken, User},
     workers::Worker,
 };
