@@ -3,7 +3,9 @@
 //! No transaction and no pooled connection is ever held across I/O to anything but the database.
 
 mod attempts;
+mod build_history;
 mod builds;
+mod contributions;
 mod deliveries;
 mod intake;
 mod lease;
@@ -12,6 +14,9 @@ mod queue;
 mod registries;
 mod repositories;
 mod repository_changes;
+mod repository_documents;
+mod repository_lists;
+mod stars;
 mod tags;
 mod users;
 mod workers;
@@ -30,6 +35,7 @@ use sqlx::{
 
 pub use self::{
     attempts::Requeue,
+    build_history::{PastBuild, StatusOf},
     builds::{Build, BuildFilter},
     deliveries::{Delivery, DeliveryBody},
     intake::{Accepted, BuildRequest, NewDelivery, QueuedBuild},
@@ -39,7 +45,9 @@ pub use self::{
     registries::{NewRegistry, RegistryRow},
     repositories::HookTarget,
     repository_changes::{NewRepository, RepositoryChange, SavedRepository, SourceSecret},
-    tags::TagClaim,
+    repository_documents::RepositoryDocuments,
+    repository_lists::{LastBuild, ListedRepository, RankCursor, RepositoryFilter, Sight},
+    tags::{PushedTag, RepositoryTag, TagClaim, TagCursor},
     users::{NewToken, User},
     workers::Worker,
 };

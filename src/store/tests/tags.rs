@@ -18,8 +18,18 @@ async fn ask(store: &Store, leased: &Leased, tag: &str, now: i64) -> TagClaim {
 
 async fn pushed(store: &Store, leased: &Leased, tag: &str) -> Result<(), LeaseLost> {
     store
-        .tag_pushed(&leased.lease, &leased.build.push_order, "r/app", tag)
+        .tag_pushed(&leased.lease, &leased.build.push_order, &pushed_tag(tag, 5))
         .await
+}
+
+fn pushed_tag(tag: &str, at_second: i64) -> PushedTag<'_> {
+    PushedTag {
+        image: "r/app",
+        tag,
+        digest: Some("sha256:abc"),
+        image_bytes: Some(1234),
+        at: at(at_second),
+    }
 }
 
 /// Two running builds of the same ref, the older one first.
