@@ -1,5 +1,6 @@
 //! Every test of the store runs on SQLite and on PostgreSQL.
 
+mod build_history;
 mod builds;
 mod database;
 mod intake;
@@ -7,6 +8,8 @@ mod logs;
 mod queue;
 mod registries;
 mod repositories;
+mod repository_documents;
+mod repository_lists;
 mod tags;
 mod users;
 
