@@ -17,6 +17,7 @@ mod repository_changes;
 mod repository_documents;
 mod repository_lists;
 mod stars;
+mod sessions;
 mod tags;
 mod users;
 mod workers;
@@ -48,6 +49,8 @@ pub use self::{
     repository_documents::RepositoryDocuments,
     repository_lists::{LastBuild, ListedRepository, RankCursor, RepositoryFilter, Sight},
     tags::{PushedTag, RepositoryTag, TagClaim, TagCursor},
+    sessions::{Alive, NewSession, SessionOwner, StoredSession},
+    tags::TagClaim,
     users::{NewToken, User},
     workers::Worker,
 };

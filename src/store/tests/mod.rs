@@ -10,6 +10,7 @@ mod registries;
 mod repositories;
 mod repository_documents;
 mod repository_lists;
+mod sessions;
 mod tags;
 mod users;
 
