@@ -3,7 +3,9 @@
 //! No transaction and no pooled connection is ever held across I/O to anything but the database.
 
 mod attempts;
+mod build_history;
 mod builds;
+mod contributions;
 mod deliveries;
 mod intake;
 mod lease;
@@ -13,6 +15,9 @@ mod queue;
 mod registries;
 mod repositories;
 mod repository_changes;
+mod repository_documents;
+mod repository_lists;
+mod stars;
 mod sessions;
 mod set_up;
 mod tags;
@@ -34,6 +39,7 @@ use sqlx::{
 
 pub use self::{
     attempts::Requeue,
+    build_history::{PastBuild, StatusOf},
     builds::{Build, BuildFilter},
     deliveries::{Delivery, DeliveryBody},
     intake::{Accepted, BuildRequest, NewDelivery, QueuedBuild},
@@ -44,6 +50,9 @@ pub use self::{
     repositories::HookTarget,
     repository_changes::{NewRepository, RepositoryChange, SavedRepository, SourceSecret},
     profiles::Profile,
+    repository_documents::RepositoryDocuments,
+    repository_lists::{LastBuild, ListedRepository, RankCursor, RepositoryFilter, Sight},
+    tags::{PushedTag, RepositoryTag, TagClaim, TagCursor},
     sessions::{Alive, NewSession, SessionOwner, StoredSession},
     set_up::SetUp,
     tags::TagClaim,
