@@ -1,0 +1,10 @@
+//! The pages as people use them: real Chromium, at the real service with a real engine, registry and git server.
+
+#[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "the system tests use more of it")]
+mod parts;
+
+#[path = "../support/browser/mod.rs"]
+mod browser;
+
+mod pages;
