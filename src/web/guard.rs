@@ -7,9 +7,9 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 
 use super::problem::Problem;
 
-/// Only our own style sheet and images, no scripts, no frames. Pages have nothing else.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; script-src 'none'; object-src 'none'; base-uri 'none'; \
-                                       form-action 'self'; frame-ancestors 'none'";
+/// Our own files and nothing else: no script or style inside a page, no frames, no other host.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; script-src 'self'; object-src 'none'; \
+                                       base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 /// Set on every answer, unless it brings its own.
 const HEADERS: [(HeaderName, &str); 6] = [

@@ -4,6 +4,7 @@
 //! registry, and no stored secret may be part of an answer, except one that the very request made.
 
 mod api;
+mod assets;
 mod auth;
 mod guard;
 mod json;
@@ -12,6 +13,7 @@ mod pages;
 mod parameters;
 mod problem;
 mod serve;
+mod session;
 mod webhooks;
 
 use std::{path::PathBuf, sync::Arc};
@@ -65,6 +67,13 @@ pub struct WebSettings {
     pub builds_here: bool,
 }
 
+impl WebSettings {
+    /// Whether browsers reach the service by TLS: cookies then never leave without it.
+    pub fn is_secure(&self) -> bool {
+        self.base_url.starts_with("https://")
+    }
+}
+
 /// The state of all handlers. Cheap to clone.
 #[derive(Clone)]
 struct Web {
@@ -109,6 +118,10 @@ pub fn router(state: AppState) -> Router {
         .method_not_allowed_fallback(guard::method_not_allowed)
         .layer(middleware::from_fn_with_state(web.clone(), metrics::measure))
         .layer(CatchPanicLayer::custom(guard::panicked))
+        .layer(middleware::from_fn_with_state(
+            web.clone(),
+            pages::problems_become_pages,
+        ))
         .layer(middleware::map_response(guard::secure))
         .with_state(web)
 }
