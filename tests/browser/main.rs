@@ -8,3 +8,5 @@ mod parts;
 mod browser;
 
 mod pages;
+mod routes;
+mod stage;

@@ -5,7 +5,10 @@ use std::{collections::BTreeSet, fs, path::Path};
 /// The paths of all routes under src/web/pages that answer GET.
 pub fn of_pages() -> BTreeSet<String> {
     let mut routes = BTreeSet::new();
-    collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/web/pages"), &mut routes);
+    collect(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src/web/pages"),
+        &mut routes,
+    );
     assert!(!routes.is_empty(), "the pages are somewhere else now");
     routes
 }

@@ -2,10 +2,7 @@
 
 use std::ops::Deref;
 
-use crate::{
-    browser::Browser,
-    parts::world::World,
-};
+use crate::{browser::Browser, parts::world::World};
 
 /// The password of everybody but `admin`.
 pub const PASSWORD: &str = "a long password for a test";
