@@ -12,6 +12,7 @@ mod queue;
 mod registries;
 mod repositories;
 mod repository_changes;
+mod sessions;
 mod tags;
 mod users;
 mod workers;
@@ -39,6 +40,7 @@ pub use self::{
     registries::{NewRegistry, RegistryRow},
     repositories::HookTarget,
     repository_changes::{NewRepository, RepositoryChange, SavedRepository, SourceSecret},
+    sessions::{Alive, NewSession, SessionOwner, StoredSession},
     tags::TagClaim,
     users::{NewToken, User},
     workers::Worker,

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::{Store, StoreError, on};
-use crate::domain::ids::{TokenId, UserId};
+use crate::domain::ids::{SessionId, TokenId, UserId};
 
 /// A person who may sign in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +26,9 @@ pub struct NewToken<'a> {
     pub expires_at: Option<DateTime<Utc>>,
 }
 
+/// The columns `id`, `name`, `is_admin`, `created_at` of `users`.
 #[derive(sqlx::FromRow)]
-struct UserRow {
+pub(super) struct UserRow {
     id: String,
     name: String,
     is_admin: bool,
@@ -67,8 +68,13 @@ impl Store {
         Ok(added == 1)
     }
 
-    /// Replaces a person's password; `false` if there is no such person.
-    pub async fn set_password(&self, name: &str, password_hash: &str) -> Result<bool, StoreError> {
+    /// Replaces a person's password and ends all their sessions but `keep`; `false` if there is no such person.
+    pub async fn set_password(
+        &self,
+        name: &str,
+        password_hash: &str,
+        keep: Option<&SessionId>,
+    ) -> Result<bool, StoreError> {
         let mut tx = self.begin().await?;
         let changed = on!(tx.handle(), c => {
             sqlx::query("update users set password_hash = $2 where name = $1")
@@ -77,6 +83,14 @@ impl Store {
                 .execute(c)
                 .await
                 .map(|done| done.rows_affected())
+        })?;
+        on!(tx.handle(), c => {
+            sqlx::query("delete from sessions where id <> $2 and user_id = (select id from users where name = $1)")
+                .bind(name)
+                .bind(keep.map_or("", SessionId::as_str))
+                .execute(c)
+                .await
+                .map(drop)
         })?;
         tx.commit().await?;
         Ok(changed == 1)

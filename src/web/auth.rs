@@ -3,7 +3,11 @@
 use axum::extract::FromRequestParts;
 use http::{header, request::Parts};
 
-use super::{Web, problem::Problem};
+use super::{
+    Web,
+    problem::Problem,
+    session::{CSRF_HEADER, session_of},
+};
 use crate::{
     domain::repository::{Repository, RepositoryName, Visibility},
     store::User,
@@ -24,7 +28,7 @@ impl FromRequestParts<Web> for Caller {
     async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Problem> {
         let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
         let Some(value) = values.next() else {
-            return Ok(Self::Anonymous);
+            return by_session(parts, web).await;
         };
         if values.next().is_some() {
             return Err(Problem::unauthorized("there is more than one Authorization header"));
@@ -41,6 +45,21 @@ impl FromRequestParts<Web> for Caller {
         let user = web.store.user_with_token(hash.as_bytes(), web.clock.now()).await?;
         user.map(Self::User)
             .ok_or_else(|| Problem::unauthorized("the token is not known, or has expired"))
+    }
+}
+
+/// A browser sends its cookie with whatever another site makes it send: what changes something needs the token too that
+/// only our own pages know.
+async fn by_session(parts: &Parts, web: &Web) -> Result<Caller, Problem> {
+    let Some(session) = session_of(parts, web).await? else {
+        return Ok(Caller::Anonymous);
+    };
+    let sent = parts.headers.get(CSRF_HEADER).and_then(|value| value.to_str().ok());
+    match parts.method.is_safe() || sent.is_some_and(|sent| session.accepts_csrf(sent)) {
+        true => Ok(Caller::User(session.user)),
+        false => Err(Problem::forbidden(
+            "a request by session cookie that changes something needs the page's token in the header X-CSRF-Token",
+        )),
     }
 }
 

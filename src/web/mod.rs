@@ -1,4 +1,4 @@
-//! HTTP: the API, the webhooks and the start page. One file per resource, each with its own `routes()`.
+//! HTTP: the API, the webhooks and the pages. One file per resource or page, each with its own `routes()`.
 //!
 //! Everything is done by calling the store, the intake, the logs and the vault. Nothing here may build, fetch or talk to a
 //! registry, and no stored secret may be part of an answer, except one that the very request made.
@@ -14,6 +14,7 @@ mod parameters;
 mod problem;
 mod serve;
 mod session;
+mod visitor;
 mod webhooks;
 
 use std::{path::PathBuf, sync::Arc};
@@ -116,6 +117,7 @@ pub fn router(state: AppState) -> Router {
         .merge(pages::routes())
         .fallback(|| async { Problem::not_found("page") })
         .method_not_allowed_fallback(guard::method_not_allowed)
+        .layer(middleware::from_fn_with_state(web.clone(), guard::same_origin))
         .layer(middleware::from_fn_with_state(web.clone(), metrics::measure))
         .layer(CatchPanicLayer::custom(guard::panicked))
         .layer(middleware::from_fn_with_state(

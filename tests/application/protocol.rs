@@ -79,7 +79,7 @@ async fn every_answer_bears_the_headers_against_misuse() {
             let response = app.request(token, method.clone(), &path).send().await.unwrap();
             for (name, value) in [
                 ("x-content-type-options", "nosniff"),
-                ("referrer-policy", "no-referrer"),
+                ("referrer-policy", "same-origin"),
                 ("x-frame-options", "DENY"),
                 ("cross-origin-resource-policy", "same-origin"),
             ] {

@@ -7,6 +7,7 @@ mod logs;
 mod queue;
 mod registries;
 mod repositories;
+mod sessions;
 mod tags;
 mod users;
 

@@ -11,15 +11,20 @@ use super::{
 };
 use crate::{
     store::User,
-    web::{Web, auth::Caller, problem::Problem, session::session_of},
+    web::{
+        Web,
+        auth::Caller,
+        problem::Problem,
+        session::{Session, session_of},
+    },
 };
 
 /// Whoever asked for a page, with what every page shows of them.
 #[derive(Debug, Clone)]
 pub struct Viewer {
     pub caller: Caller,
-    /// What forms must carry; empty where nobody is signed in.
-    pub csrf: String,
+    /// Through which they are signed in.
+    pub session: Option<Session>,
     /// Path and query of this page.
     pub path: String,
     pub now: DateTime<Utc>,
@@ -55,7 +60,7 @@ impl FromRequestParts<Web> for Viewer {
             .map_or_else(|| "/".to_owned(), ToString::to_string);
         let mut viewer = Self {
             caller: Caller::Anonymous,
-            csrf: String::new(),
+            session: None,
             path,
             now: web.clock.now(),
             notice: notice::waiting(&cookies),
@@ -63,8 +68,8 @@ impl FromRequestParts<Web> for Viewer {
             can_sign_in: true,
         };
         if let Some(session) = session_of(parts, web).await? {
-            viewer.caller = Caller::User(session.user);
-            viewer.csrf = session.csrf;
+            viewer.caller = Caller::User(session.user.clone());
+            viewer.session = Some(session);
         }
         Ok(viewer)
     }
@@ -75,7 +80,7 @@ impl Viewer {
     pub fn nobody(now: DateTime<Utc>) -> Self {
         Self {
             caller: Caller::Anonymous,
-            csrf: String::new(),
+            session: None,
             path: "/".to_owned(),
             now,
             notice: None,
@@ -90,6 +95,11 @@ impl Viewer {
             Caller::User(user) => Ok(user),
             Caller::Anonymous => Err(Problem::unauthorized("this needs you to be signed in")),
         }
+    }
+
+    /// What forms must carry; empty where nobody is signed in.
+    pub fn csrf(&self) -> &str {
+        self.session.as_ref().map_or("", |session| &session.csrf)
     }
 
     pub fn name(&self) -> Option<&str> {
