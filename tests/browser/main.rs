@@ -7,6 +7,11 @@ mod parts;
 #[path = "../support/browser/mod.rs"]
 mod browser;
 
+mod access;
+mod account;
+mod builds;
+mod first_day;
+mod hostile;
 mod pages;
 mod routes;
 mod stage;

@@ -1,6 +1,9 @@
 //! The service with everything behind it, and people in front of it, each with a browser.
 
-use std::ops::Deref;
+use std::{
+    ops::{Deref, DerefMut},
+    time::Duration,
+};
 
 use crate::{browser::Browser, parts::world::World};
 
@@ -23,11 +26,41 @@ impl Deref for Stage {
     }
 }
 
+impl DerefMut for Stage {
+    fn deref_mut(&mut self) -> &mut World {
+        &mut self.world
+    }
+}
+
 impl Stage {
     pub async fn set() -> Self {
         Self {
             world: World::start().await,
         }
+    }
+
+    /// As on a machine's first day: there is no user, and the service has said how to make the first.
+    pub async fn not_set_up() -> Self {
+        let options = Options {
+            without_admin: true,
+            ..Options::default()
+        };
+        Self {
+            world: World::with(options).await,
+        }
+    }
+
+    /// The code that the service printed for whoever sets it up.
+    pub async fn set_up_code(&self) -> String {
+        wait::until("the set-up code", Duration::from_secs(10), async || {
+            let log = self.server.process_log();
+            let found = log
+                .split_whitespace()
+                .skip_while(|word| !word.ends_with("code:"))
+                .nth(1)?;
+            Some(found.trim_matches('"').to_owned())
+        })
+        .await
     }
 
     /// Makes a user who may do nothing in particular.

@@ -11,7 +11,7 @@ use fantoccini::{
     elements::{Element, ElementRef},
     error::CmdError,
     key::Key,
-    wd::WebDriverCompatibleCommand,
+    wd::{WebDriverCompatibleCommand, WindowHandle},
 };
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
@@ -209,6 +209,26 @@ impl Browser {
             "const found = document.querySelector(arguments[0]); return found?.value ?? found?.innerText ?? ''";
         let value = self.run(script, vec![json!(selector)]).await;
         value.as_str().unwrap_or_default().trim().to_owned()
+    }
+
+    /// Opens another window of the same person, and goes on there; returns the one before, for [`Browser::back_to`].
+    pub async fn other_window(&self, path: &str) -> WindowHandle {
+        let before = self.client.window().await.expect("a window");
+        let other = self.client.new_window(true).await.expect("another window").handle;
+        self.client
+            .switch_to_window(other)
+            .await
+            .expect("a window that is open");
+        self.go(path).await;
+        before
+    }
+
+    /// Goes on in a window that is still open.
+    pub async fn back_to(&self, window: WindowHandle) {
+        self.client
+            .switch_to_window(window)
+            .await
+            .expect("a window that is open");
     }
 
     /// Presses a key where the focus is, by WebDriver's own keyboard.
