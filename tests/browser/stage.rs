@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use crate::{browser::Browser, parts::world::World};
+use crate::{
+    browser::Browser,
+    parts::{server::Options, wait, world::World},
+};
 
 /// The password of everybody but `admin`.
 pub const PASSWORD: &str = "a long password for a test";
