@@ -190,7 +190,7 @@ async fn offer_set_up(store: &Store, base_url: &str) -> Result<(), StoreError> {
     if store.offer_set_up(hash.as_bytes()).await? {
         let code = code.expose_secret();
         // A warning, so that it is seen where nothing but warnings is kept.
-        tracing::warn!("there is no administrator yet: open {base_url}/set-up and enter the code {code}");
+        tracing::warn!("there is no administrator yet: open {base_url}/set-up and enter this code: {code}");
     }
     Ok(())
 }

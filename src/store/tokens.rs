@@ -100,6 +100,21 @@ impl Store {
         now: DateTime<Utc>,
         unless_since: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
+        // Most calls come too early, and a look costs less than a transaction.
+        let mut reader = self.reader().await?;
+        let is_due: i64 = on!(reader.handle(), c => {
+            sqlx::query_scalar(
+                "select count(*) from tokens where hash = $1 and (last_used_at is null or last_used_at < $2)",
+            )
+            .bind(hash)
+            .bind(unless_since)
+            .fetch_one(c)
+            .await
+        })?;
+        drop(reader);
+        if is_due == 0 {
+            return Ok(false);
+        }
         let mut tx = self.begin().await?;
         let noted = on!(tx.handle(), c => {
             sqlx::query(

@@ -60,7 +60,7 @@ struct TokensPage {
     errors: FormErrors,
     /// The token that was just made; shown this once.
     fresh: Option<String>,
-    label: String,
+    filled_label: String,
     scopes: Vec<Choice>,
     expiries: Vec<Choice>,
     tokens: Vec<Row>,
@@ -161,7 +161,7 @@ async fn render(
         viewer,
         errors,
         fresh,
-        label: filled.label,
+        filled_label: filled.label,
         scopes: scopes.into(),
         expiries: expiries.into(),
         tokens: list.items,
