@@ -1,6 +1,9 @@
 //! What a session cookie is good for: what it takes to use it, and when it is over.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
+use hullworks::store::Alive;
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 
@@ -137,14 +140,33 @@ async fn a_session_is_over_after_two_weeks_without_use_and_makes_its_sender_nobo
     crate::sign_in::sign_in(&browser, "ann", crate::sign_in::PASSWORD).await;
     app.pass(TimeDelta::days(13));
     assert_eq!(browser.get("/settings/profile").await.status, 200);
+    seen_now(&app).await;
     app.pass(TimeDelta::days(13));
     assert_eq!(
         browser.get("/settings/profile").await.status,
         200,
         "it was used in between"
     );
+    seen_now(&app).await;
     app.pass(TimeDelta::days(15));
     assert_eq!(browser.get("/settings/profile").await.status, 303);
+}
+
+/// Waits until it is noted that the one session of `ann` was used.
+async fn seen_now(app: &App) {
+    let ann = app.store.user_named("ann").await.unwrap().unwrap();
+    let now = app.clock.now();
+    let alive = Alive {
+        now,
+        idle_since: now - TimeDelta::minutes(1),
+    };
+    for _ in 0..500 {
+        if !app.store.sessions_of(&ann.id, alive).await.unwrap().is_empty() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the use of a session was not noted");
 }
 
 #[tokio::test]

@@ -59,7 +59,7 @@ async fn what_is_wrong_is_named_and_what_was_typed_is_kept_but_the_password() {
         ("wrong", "root", "correct horse", "code"),
         ("", "root", "correct horse", "code"),
         (code.as_str(), "Root!", "correct horse", "name"),
-        (code.as_str(), "root", "short", "password"),
+        (code.as_str(), "root", "sesame1", "password"),
     ] {
         let page = set_up(&browser, code, name, password).await;
         assert_eq!(page.status, 422, "{field}");

@@ -89,10 +89,8 @@ async fn nobody_is_led_to_another_host_by_signing_in() {
         let page = browser.post_as_it_is("/sign-in", &form).await;
         assert_eq!((page.status, page.location.as_deref()), (303, Some("/")), "{next}");
         let page = app.stranger().get(&format!("/sign-in?next={next}")).await;
-        assert!(
-            !page.text.contains("evil.example") && !page.text.contains("alert"),
-            "{next}"
-        );
+        let form = "action=\"/sign-in\">\n<input type=\"hidden\" name=\"next\" value=\"/\">";
+        assert!(page.text.contains(form), "{next}: {}", page.text);
     }
 }
 
@@ -193,8 +191,8 @@ async fn the_session_changes_when_somebody_signs_in() {
     let made_up = format!("hullworks_session={}", "a".repeat(64));
     let form = [("name", "ann"), ("password", PASSWORD)];
     let request = app
-        .client
-        .post(format!("{}/sign-in", app.url))
+        .stranger()
+        .request(Method::POST, "/sign-in")
         .header("cookie", &made_up)
         .form(&form);
     let page = request.send().await.unwrap();
