@@ -551,10 +551,10 @@ function start() {
   }
 
   /** Moves the marked line by the keyboard. */
-  function step(by, extends_) {
-    const at = selected ? selected[by > 0 ? 1 : 0] : lineOfRow(anchor.row) - by;
-    const line = Math.min(Math.max(at + by, 1), total);
-    if (extends_ && selected) select(by > 0 ? selected[0] : line, by > 0 ? line : selected[1]);
+  function step(way, extending) {
+    const at = selected ? selected[way > 0 ? 1 : 0] : lineOfRow(anchor.row) - way;
+    const line = Math.min(Math.max(at + way, 1), total);
+    if (extending && selected) select(way > 0 ? selected[0] : line, way > 0 ? line : selected[1]);
     else select(line, line);
     const row = rowOfLine(line);
     const inSight = row > anchor.row && row < anchor.row + Math.floor(view.clientHeight / height) - 1;
