@@ -1,6 +1,10 @@
 //! What people see in a browser: one file per page, each with its own `routes()`. Pages do what the API does, by the same
 //! calls, and show it; every one works without script, except live updates.
 
+mod build;
+mod build_failure;
+mod build_log;
+mod build_steps;
 mod form;
 mod notice;
 mod page;
@@ -21,6 +25,8 @@ use super::{Web, assets};
 /// All pages.
 pub fn routes() -> Router<Web> {
     Router::new()
+        .merge(build::routes())
+        .merge(build_log::routes())
         .merge(start_page::routes())
         .merge(sign_in::routes())
         .merge(set_up::routes())
