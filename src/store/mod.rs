@@ -36,7 +36,7 @@ use sqlx::{
 
 pub use self::{
     attempts::Requeue,
-    build_history::{PastBuild, StatusOf},
+    build_history::{PastBuild, RecentBuild, StatusOf},
     builds::{Build, BuildFilter},
     deliveries::{Delivery, DeliveryBody},
     intake::{Accepted, BuildRequest, NewDelivery, QueuedBuild},
@@ -48,9 +48,8 @@ pub use self::{
     repository_changes::{NewRepository, RepositoryChange, SavedRepository, SourceSecret},
     repository_documents::RepositoryDocuments,
     repository_lists::{LastBuild, ListedRepository, RankCursor, RepositoryFilter, Sight},
-    tags::{PushedTag, RepositoryTag, TagClaim, TagCursor},
     sessions::{Alive, NewSession, SessionOwner, StoredSession},
-    tags::TagClaim,
+    tags::{PushedTag, RepositoryTag, TagClaim, TagCursor},
     users::{NewToken, User},
     workers::Worker,
 };

@@ -27,6 +27,11 @@ const FILES: &[(&str, &str, &str)] = &[
         "text/javascript; charset=utf-8",
         include_str!("static/live.js"),
     ),
+    (
+        "filter.js",
+        "text/javascript; charset=utf-8",
+        include_str!("static/filter.js"),
+    ),
     ("icons.svg", "image/svg+xml", include_str!("static/icons.svg")),
     ("mark.svg", "image/svg+xml", include_str!("static/mark.svg")),
 ];

@@ -1,10 +1,18 @@
 //! What people see in a browser: one file per page, each with its own `routes()`. Pages do what the API does, by the same
 //! calls, and show it; every one works without script, except live updates.
 
+mod badge;
+mod build_chart;
+mod dashboard;
+mod explore;
 mod form;
+mod markdown;
 mod notice;
 mod page;
-mod start_page;
+mod repository;
+mod repository_head;
+mod repository_list;
+mod repository_tags;
 mod theme;
 mod viewer;
 mod words;
@@ -18,7 +26,11 @@ use super::{Web, assets};
 /// All pages.
 pub fn routes() -> Router<Web> {
     Router::new()
-        .merge(start_page::routes())
+        .merge(badge::routes())
+        .merge(dashboard::routes())
+        .merge(explore::routes())
+        .merge(repository::routes())
+        .merge(repository_tags::routes())
         .merge(theme::routes())
         .layer(middleware::from_fn(forget_shown_notice))
         .merge(assets::routes())
