@@ -10,15 +10,18 @@ mod deliveries;
 mod intake;
 mod lease;
 mod logs;
+mod profiles;
 mod queue;
 mod registries;
 mod repositories;
 mod repository_changes;
 mod repository_documents;
 mod repository_lists;
-mod stars;
 mod sessions;
+mod set_up;
+mod stars;
 mod tags;
+mod tokens;
 mod users;
 mod workers;
 
@@ -42,6 +45,7 @@ pub use self::{
     intake::{Accepted, BuildRequest, NewDelivery, QueuedBuild},
     lease::{Lease, LeaseLost},
     logs::LogPiece,
+    profiles::Profile,
     queue::{Leased, PoisonLimit},
     registries::{NewRegistry, RegistryRow},
     repositories::HookTarget,
@@ -50,6 +54,9 @@ pub use self::{
     repository_lists::{LastBuild, ListedRepository, RankCursor, RepositoryFilter, Sight},
     sessions::{Alive, NewSession, SessionOwner, StoredSession},
     tags::{PushedTag, RepositoryTag, TagClaim, TagCursor},
+    set_up::SetUp,
+    tags::{PushedTag, RepositoryTag, TagClaim, TagCursor},
+    tokens::StoredToken,
     users::{NewToken, User},
     workers::Worker,
 };

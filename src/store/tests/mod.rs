@@ -5,6 +5,7 @@ mod builds;
 mod database;
 mod intake;
 mod logs;
+mod people;
 mod queue;
 mod registries;
 mod repositories;
