@@ -53,7 +53,6 @@ pub use self::{
     repository_documents::RepositoryDocuments,
     repository_lists::{LastBuild, ListedRepository, RankCursor, RepositoryFilter, Sight},
     sessions::{Alive, NewSession, SessionOwner, StoredSession},
-    tags::{PushedTag, RepositoryTag, TagClaim, TagCursor},
     set_up::SetUp,
     tags::{PushedTag, RepositoryTag, TagClaim, TagCursor},
     tokens::StoredToken,
