@@ -21,6 +21,7 @@ mod permissions;
 mod protocol;
 mod registries;
 mod repositories;
+mod repository_pages;
 mod secrecy;
 mod sessions;
 mod set_up;

@@ -1,6 +1,6 @@
 //! The HTTP API under `/api/v1`, one file per resource, and its own description.
 
-mod builds;
+pub mod builds;
 mod deliveries;
 mod document;
 mod health;
