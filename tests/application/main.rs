@@ -27,6 +27,5 @@ mod sessions;
 mod set_up;
 mod settings;
 mod sign_in;
-mod start_page;
 mod validation;
 mod webhooks;

@@ -13,6 +13,7 @@ mod form;
 mod markdown;
 mod notice;
 mod page;
+mod person;
 mod repository;
 mod repository_head;
 mod repository_list;
@@ -38,6 +39,7 @@ pub fn routes() -> Router<Web> {
         .merge(sign_in::routes())
         .merge(set_up::routes())
         .merge(settings::routes())
+        .merge(person::routes())
         .merge(badge::routes())
         .merge(dashboard::routes())
         .merge(explore::routes())
