@@ -14,6 +14,7 @@ struct Bells {
     queue: Notify,
     cancel: Notify,
     ended: Notify,
+    access: Notify,
 }
 
 impl Signals {
@@ -32,6 +33,11 @@ impl Signals {
         self.0.ended.notify_waiters();
     }
 
+    /// Somebody may see less than before: a session, a token or a role ended, or something became private.
+    pub fn access_changed(&self) {
+        self.0.access.notify_waiters();
+    }
+
     /// Waits for [`Self::queue_changed`], at most for `poll`. Interest counts from the call on, before the first poll.
     pub fn on_queue_change(&self, poll: Duration) -> impl Future<Output = ()> + Send + '_ {
         wait(&self.0.queue, poll)
@@ -45,6 +51,11 @@ impl Signals {
     /// Waits for [`Self::build_ended`], at most for `poll`.
     pub fn on_build_end(&self, poll: Duration) -> impl Future<Output = ()> + Send + '_ {
         wait(&self.0.ended, poll)
+    }
+
+    /// Waits for [`Self::access_changed`], at most for `poll`.
+    pub fn on_access_change(&self, poll: Duration) -> impl Future<Output = ()> + Send + '_ {
+        wait(&self.0.access, poll)
     }
 }
 

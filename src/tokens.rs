@@ -1,4 +1,4 @@
-//! Random secrets that Hullworks itself gives out: API tokens, webhook secrets, hook ids.
+//! Random secrets that Hullworks itself gives out: API tokens, session cookies, webhook secrets, hook ids.
 //!
 //! A token is stored as its hash alone and shown once. All of them have at least 128 random bits, so that a plain
 //! SHA-256 is enough for storage: there is nothing to guess, and a slow hash would only slow every request.
@@ -21,6 +21,11 @@ pub fn new_token() -> SecretString {
 /// A lookup by it leaks nothing through its time: whoever can choose the token cannot choose the hash.
 pub fn token_hash(token: &str) -> String {
     hex::encode(Sha256::digest(token))
+}
+
+/// What a fresh session's cookie holds: 256 random bits in hexadecimal.
+pub fn new_session_value() -> SecretString {
+    SecretString::from(hex::encode(rand::random::<[u8; 32]>()))
 }
 
 /// A fresh webhook secret: 256 random bits in hexadecimal, which every provider's form takes.
@@ -56,6 +61,7 @@ mod tests {
             }
         };
         check(&|| new_token().expose_secret().to_owned(), "hwt_", 64);
+        check(&|| new_session_value().expose_secret().to_owned(), "", 64);
         check(&|| new_webhook_secret().expose_secret().to_owned(), "", 64);
         check(&|| new_hook_id().as_str().to_owned(), "", 32);
     }

@@ -130,7 +130,7 @@ async fn passwd(name: &str, settings: SettingsArgs) -> Result<(), Failure> {
     let config = settings.load()?;
     let hash = read_and_hash()?;
     let opened = open(&config).await?;
-    let changed = opened.store.set_password(name, &hash).await;
+    let changed = opened.store.set_password(name, &hash, None).await;
     opened.store.close().await;
     match changed.map_err(|error| Failure::caused_by(&error))? {
         true => {

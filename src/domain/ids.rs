@@ -55,6 +55,10 @@ id!(
     TokenId
 );
 id!(
+    /// A browser that is signed in; not what its cookie holds.
+    SessionId
+);
+id!(
     /// An image repository with its source and rules.
     RepositoryId
 );

@@ -16,6 +16,8 @@ mod queue;
 mod registries;
 mod repositories;
 mod repository_changes;
+mod sessions;
+mod sight;
 mod tags;
 mod users;
 mod workers;
@@ -47,6 +49,8 @@ pub use self::{
     registries::{NewRegistry, RegistryRow},
     repositories::HookTarget,
     repository_changes::{NewRepository, RepositoryChange, SavedRepository, SourceSecret},
+    sessions::{Alive, NewSession, SessionOwner, StoredSession},
+    sight::Sight,
     tags::TagClaim,
     users::{NewToken, User},
     workers::Worker,

@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 
 use super::{Store, StoreError, known, on, organisations::take_name};
 use crate::domain::{
-    access::{Access, Role},
-    ids::{TokenId, UserId},
+    access::{Access, Role, Scope},
+    ids::{SessionId, TokenId, UserId},
 };
 
 /// A person who may sign in.
@@ -45,8 +45,9 @@ pub struct NewToken<'a> {
     pub expires_at: Option<DateTime<Utc>>,
 }
 
+/// The columns `id`, `name`, `is_admin`, `created_at` of `users`.
 #[derive(sqlx::FromRow)]
-struct UserRow {
+pub(super) struct UserRow {
     id: String,
     name: String,
     is_admin: bool,
@@ -58,6 +59,21 @@ struct TokenOwnerRow {
     #[sqlx(flatten)]
     user: UserRow,
     memberships: Option<String>,
+    scope: String,
+}
+
+impl UserRow {
+    /// The user, with what they may do by a credential.
+    pub(super) fn with_access(self, memberships: Option<&str>, scope: Scope) -> Result<User, StoreError> {
+        let access = Access {
+            roles: roles(memberships)?,
+            scope,
+        };
+        Ok(User {
+            access,
+            ..User::from(self)
+        })
+    }
 }
 
 impl From<UserRow> for User {
@@ -79,6 +95,8 @@ macro_rules! memberships {
          where m.user_id = users.id) as memberships"
     };
 }
+
+pub(super) use memberships;
 
 /// Reads what [`memberships`] selects.
 fn roles(memberships: Option<&str>) -> Result<BTreeMap<String, Role>, StoreError> {
@@ -115,8 +133,13 @@ impl Store {
         Ok(added == 1)
     }
 
-    /// Replaces a person's password; `false` if there is no such person.
-    pub async fn set_password(&self, name: &str, password_hash: &str) -> Result<bool, StoreError> {
+    /// Replaces a person's password and ends all their sessions but `keep`; `false` if there is no such person.
+    pub async fn set_password(
+        &self,
+        name: &str,
+        password_hash: &str,
+        keep: Option<&SessionId>,
+    ) -> Result<bool, StoreError> {
         let mut tx = self.begin().await?;
         let changed = on!(tx.handle(), c => {
             sqlx::query("update users set password_hash = $2 where name = $1")
@@ -125,6 +148,14 @@ impl Store {
                 .execute(c)
                 .await
                 .map(|done| done.rows_affected())
+        })?;
+        on!(tx.handle(), c => {
+            sqlx::query("delete from sessions where id <> $2 and user_id = (select id from users where name = $1)")
+                .bind(name)
+                .bind(keep.map_or("", SessionId::as_str))
+                .execute(c)
+                .await
+                .map(drop)
         })?;
         tx.commit().await?;
         Ok(changed == 1)
@@ -174,7 +205,7 @@ impl Store {
         let mut reader = self.reader().await?;
         let row = on!(reader.handle(), c => {
             sqlx::query_as::<_, TokenOwnerRow>(concat!(
-                "select users.id, users.name, users.is_admin, users.created_at, ",
+                "select users.id, users.name, users.is_admin, users.created_at, tokens.scope, ",
                 memberships!(),
                 " from tokens join users on users.id = tokens.user_id \
                  where tokens.hash = $1 and (tokens.expires_at is null or tokens.expires_at > $2)",
@@ -184,14 +215,10 @@ impl Store {
             .fetch_optional(c)
             .await
         })?;
-        let Some(row) = row else { return Ok(None) };
-        let access = Access {
-            roles: roles(row.memberships.as_deref())?,
-            ..Access::default()
-        };
-        Ok(Some(User {
-            access,
-            ..User::from(row.user)
-        }))
+        row.map(|row| {
+            let scope = known("scope", &row.scope, Scope::parse)?;
+            row.user.with_access(row.memberships.as_deref(), scope)
+        })
+        .transpose()
     }
 }

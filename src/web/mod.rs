@@ -1,9 +1,11 @@
-//! HTTP: the API, the webhooks and the start page. One file per resource, each with its own `routes()`.
+//! HTTP: the API, the webhooks and the pages. One file per resource or page, each with its own `routes()`.
 //!
 //! Everything is done by calling the store, the intake, the logs and the vault. Nothing here may build, fetch or talk to a
 //! registry, and no stored secret may be part of an answer, except one that the very request made.
 
 mod api;
+mod assets;
+mod audit;
 mod auth;
 mod guard;
 mod json;
@@ -12,6 +14,8 @@ mod pages;
 mod parameters;
 mod problem;
 mod serve;
+mod session;
+mod visitor;
 mod webhooks;
 
 use std::{path::PathBuf, sync::Arc};
@@ -65,6 +69,13 @@ pub struct WebSettings {
     pub builds_here: bool,
 }
 
+impl WebSettings {
+    /// Whether browsers reach the service by TLS: cookies then never leave without it.
+    pub fn is_secure(&self) -> bool {
+        self.base_url.starts_with("https://")
+    }
+}
+
 /// The state of all handlers. Cheap to clone.
 #[derive(Clone)]
 struct Web {
@@ -107,8 +118,13 @@ pub fn router(state: AppState) -> Router {
         .merge(pages::routes())
         .fallback(|| async { Problem::not_found("page") })
         .method_not_allowed_fallback(guard::method_not_allowed)
+        .layer(middleware::from_fn_with_state(web.clone(), guard::same_origin))
         .layer(middleware::from_fn_with_state(web.clone(), metrics::measure))
         .layer(CatchPanicLayer::custom(guard::panicked))
+        .layer(middleware::from_fn_with_state(
+            web.clone(),
+            pages::problems_become_pages,
+        ))
         .layer(middleware::map_response(guard::secure))
         .with_state(web)
 }

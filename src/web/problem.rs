@@ -117,6 +117,19 @@ impl Problem {
         self.with(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER.as_secs()))
     }
 
+    pub fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// The fields at fault.
+    pub fn errors(&self) -> &[FieldError] {
+        &self.errors
+    }
+
     /// The same problem with the fields at fault.
     pub fn with_errors(self, errors: Vec<FieldError>) -> Self {
         Self { errors, ..self }
@@ -130,13 +143,16 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(mut self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = self.status();
         let headers = std::mem::take(&mut self.headers);
+        let problem = self.clone();
         let mut response = (status, Json(self)).into_response();
         response
             .headers_mut()
             .insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         response.headers_mut().extend(headers);
+        // For browsers it becomes a page.
+        response.extensions_mut().insert(problem);
         response
     }
 }

@@ -1,9 +1,14 @@
 //! Listening. Connections that are slow to say what they want are closed, and a shutdown waits only so long for others.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use axum::Router;
-use hyper::{body::Incoming, server::conn::http1};
+use hyper::{
+    Request,
+    body::Incoming,
+    server::conn::http1,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -25,6 +30,10 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 /// Pause after a connection could not be accepted, which happens when file descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Who is at the other end of a request's connection; an extension of every request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer(pub IpAddr);
+
 /// Serves until the shutdown, then lets running requests end.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
     let connections = TaskTracker::new();
@@ -34,8 +43,8 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Cancellation
             () = shutdown.cancelled() => break,
         };
         match accepted {
-            Ok((stream, _)) => {
-                connections.spawn(connection(stream, router.clone(), shutdown.clone()));
+            Ok((stream, peer)) => {
+                connections.spawn(connection(stream, Peer(peer.ip()), router.clone(), shutdown.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "failed to accept a connection");
@@ -50,12 +59,16 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Cancellation
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, shutdown: CancellationToken) {
+async fn connection(stream: TcpStream, peer: Peer, router: Router, shutdown: CancellationToken) {
     // Log lines are small and wanted at once.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "failed to set TCP_NODELAY");
     }
-    let service = TowerToHyperService::new(router.into_service::<Incoming>());
+    let router = TowerToHyperService::new(router.into_service::<Incoming>());
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        router.call(request)
+    });
     let mut served = std::pin::pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())

@@ -27,6 +27,9 @@ use crate::{
     store::Accepted,
 };
 
+/// What the path of every webhook begins with.
+pub(super) const PREFIX: &str = "/webhooks/";
+
 /// Largest body of a webhook, in bytes: GitHub's own limit.
 const LARGEST_BODY: usize = 25 << 20;
 

@@ -14,6 +14,7 @@ mod health;
 mod lists;
 mod logs;
 mod openapi;
+mod pages;
 mod permissions;
 mod protocol;
 mod registries;

@@ -43,8 +43,8 @@ async fn a_name_belongs_to_whoever_took_it_first() {
 async fn only_those_who_exist_get_a_new_password() {
     on_both(|store| async move {
         store.add_user(&user("ann"), "old").await.unwrap();
-        assert!(store.set_password("ann", "new").await.unwrap());
-        assert!(!store.set_password("bob", "new").await.unwrap());
+        assert!(store.set_password("ann", "new", None).await.unwrap());
+        assert!(!store.set_password("bob", "new", None).await.unwrap());
     })
     .await;
 }

@@ -14,13 +14,14 @@ use super::{
 };
 use crate::{
     domain::{
+        access::Role,
         build::{BaseImage, Cause, Failure, Phase, Status, Step},
         engine_health::EngineHealth,
         ids::{BuildId, RuleId},
         rule::SourceType,
     },
     intake::RetryInputs,
-    store::{Build, BuildFilter, Worker},
+    store::{Build, BuildFilter, Sight, Worker},
     web::{
         Web,
         auth::{Caller, visible_repository},
@@ -231,8 +232,7 @@ async fn list(
 ) -> Result<Json<List<BuildDocument>>, Problem> {
     let filter = BuildFilter {
         status,
-        own_namespace: caller.own_namespace().map(str::to_owned),
-        all: caller.is_admin(),
+        sight: caller.sight(),
         ..filter_of(&page)
     };
     page_of_builds(&web, &page, &filter).await
@@ -259,7 +259,7 @@ async fn list_of_repository(
         repository: Some(repository.id),
         status,
         // That it may be seen has been decided.
-        all: true,
+        sight: Sight::Everything,
         ..filter_of(&page)
     };
     page_of_builds(&web, &page, &filter).await
@@ -322,7 +322,7 @@ async fn cancel(
 ) -> Result<(StatusCode, Json<BuildDocument>), Problem> {
     caller.user()?;
     let build = visible_build(&web, &caller, &id).await?;
-    let user = caller.writer_of(build.repository.namespace())?;
+    let user = caller.may(build.repository.namespace(), Role::Write)?;
     let Empty {} = body.checked()?;
     let was_queued = build.status == Status::Queued;
     match web.store.request_cancel(&build.id, &user.name, web.clock.now()).await? {
@@ -380,7 +380,7 @@ async fn retry(
 ) -> Result<(StatusCode, Json<Started>), Problem> {
     caller.user()?;
     let build = visible_build(&web, &caller, &id).await?;
-    let user = caller.writer_of(build.repository.namespace())?;
+    let user = caller.may(build.repository.namespace(), Role::Write)?;
     let repository = web.store.repository_named(&build.repository).await?;
     let repository = repository.ok_or_else(|| Problem::not_found("build"))?;
     let inputs = match body.checked()?.inputs {

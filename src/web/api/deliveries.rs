@@ -12,13 +12,14 @@ use super::{
 };
 use crate::{
     domain::{
+        access::Role,
         delivery::Outcome,
         ids::{BuildId, DeliveryId},
     },
     store::Delivery,
     web::{
         Web,
-        auth::{Caller, writable_repository},
+        auth::{Caller, repository_for},
         json::StrictJson,
         parameters::{IdPath, Query, RepositoryPath, Segments},
         problem::Problem,
@@ -79,7 +80,7 @@ async fn list(
     Segments(name): Segments<(String, String)>,
     Query(page): Query<Page>,
 ) -> Result<Json<List<DeliveryDocument>>, Problem> {
-    let (repository, _) = writable_repository(&web, &caller, &name).await?;
+    let (repository, _) = repository_for(&web, &caller, &name, Role::Write).await?;
     let before = page.cursor.as_deref().map(DeliveryId::from);
     let fetched = web
         .store
@@ -108,7 +109,7 @@ async fn replay(
     Query(()): Query<()>,
     body: StrictJson<Empty>,
 ) -> Result<(StatusCode, Json<WebhookDocument>), Problem> {
-    let (repository, _) = writable_repository(&web, &caller, &(namespace, name)).await?;
+    let (repository, _) = repository_for(&web, &caller, &(namespace, name), Role::Write).await?;
     let Empty {} = body.checked()?;
     let found = web.store.delivery(&repository.id, &DeliveryId::from(id)).await?;
     let (delivery, body) = found.ok_or_else(|| Problem::not_found("delivery"))?;

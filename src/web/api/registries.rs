@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     domain::{
+        access::Role,
         ids::RegistryId,
         image::{DOCKER_HUB, is_registry_host, is_valid_registry_host},
         repository::check_name,
@@ -116,7 +117,7 @@ fn namespace_of<'a>(caller: &Caller, namespace: Option<&'a str>) -> Result<&'a s
         Some(namespace) => {
             caller.user()?;
             check_name(namespace).map_err(|_| Problem::not_found("namespace"))?;
-            caller.writer_of(namespace)?;
+            caller.may(namespace, Role::Admin)?;
             Ok(namespace)
         }
         None => {

@@ -7,6 +7,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     domain::{
+        access::Role,
         build::Status,
         event::is_object_name,
         ids::{BuildId, RuleId},
@@ -17,7 +18,7 @@ use crate::{
     store::Accepted,
     web::{
         Web,
-        auth::{Caller, writable_repository},
+        auth::{Caller, repository_for},
         json::StrictJson,
         parameters::{Query, RepositoryPath, Segments},
         problem::{FieldError, Problem},
@@ -154,7 +155,7 @@ async fn trigger(
     Query(()): Query<()>,
     body: StrictJson<TriggerInput>,
 ) -> Result<(StatusCode, Json<Started>), Problem> {
-    let (repository, user) = writable_repository(&web, &caller, &name).await?;
+    let (repository, user) = repository_for(&web, &caller, &name, Role::Write).await?;
     let trigger = body.checked()?.check()?;
     let triggered = web.intake.trigger(&repository, &trigger, &user.name).await?;
     Ok((
@@ -201,7 +202,7 @@ async fn preview(
     Query(()): Query<()>,
     body: StrictJson<PreviewInput>,
 ) -> Result<Json<Preview>, Problem> {
-    let (repository, _) = writable_repository(&web, &caller, &name).await?;
+    let (repository, _) = repository_for(&web, &caller, &name, Role::Write).await?;
     let input = body.checked()?;
     if let Some(error) = check_ref_name(&input.source_name) {
         return Err(Problem::invalid(vec![error]));

@@ -1,12 +1,31 @@
-//! What people see in a browser.
+//! What people see in a browser: one file per page, each with its own `routes()`. Pages do what the API does, by the same
+//! calls, and show it; every one works without script, except live updates.
 
+mod form;
+mod notice;
+mod page;
 mod start_page;
+mod theme;
+mod viewer;
+mod words;
 
-use axum::Router;
+use axum::{Router, extract::Request, middleware, middleware::Next, response::Response};
+use tower_http::compression::CompressionLayer;
 
-use super::Web;
+pub use self::page::problems_become_pages;
+use super::{Web, assets};
 
 /// All pages.
 pub fn routes() -> Router<Web> {
-    start_page::routes()
+    Router::new()
+        .merge(start_page::routes())
+        .merge(theme::routes())
+        .layer(middleware::from_fn(forget_shown_notice))
+        .merge(assets::routes())
+        .layer(CompressionLayer::new())
+}
+
+async fn forget_shown_notice(request: Request, next: Next) -> Response {
+    let headers = request.headers().clone();
+    notice::forget_shown(&headers, next.run(request).await)
 }

@@ -1,33 +1,30 @@
-//! A plain start page: what this is, how it is doing, and the newest builds that everybody may see.
+//! The start page: the newest builds that everybody may see.
 
 use askama::Template;
-use axum::{
-    Router,
-    extract::State,
-    response::{Html, IntoResponse},
-    routing::get,
-};
-use http::header;
+use axum::{Router, extract::State, routing::get};
+use chrono::{DateTime, Utc};
 
+use super::{
+    page::{PageResult, render},
+    viewer::Viewer,
+    words::When,
+};
 use crate::{
-    domain::build::Status,
     store::{Build, BuildFilter},
-    web::{Web, parameters::Query, problem::Problem},
+    web::{Web, parameters::Query},
 };
 
 /// Builds that are shown.
 const NEWEST: u32 = 20;
 
-const STYLE: &str = include_str!("../templates/style.css");
-
 pub(super) fn routes() -> Router<Web> {
-    Router::new().route("/", get(page)).route("/style.css", get(style))
+    Router::new().route("/", get(page))
 }
 
 #[derive(Template)]
 #[template(path = "start_page.html")]
 struct StartPage {
-    counts: Vec<(&'static str, i64)>,
+    viewer: Viewer,
     builds: Vec<Row>,
 }
 
@@ -38,11 +35,11 @@ struct Row {
     status: &'static str,
     source: String,
     tags: String,
-    queued_at: String,
+    queued: When,
 }
 
-impl From<Build> for Row {
-    fn from(build: Build) -> Self {
+impl Row {
+    fn new(build: Build, now: DateTime<Utc>) -> Self {
         let commit = build
             .commit
             .as_deref()
@@ -55,38 +52,20 @@ impl From<Build> for Row {
             status: build.status.as_str(),
             source: format!("{} {commit}", build.source_name).trim_end().to_owned(),
             tags: build.plan.tags.join(", "),
-            queued_at: build.queued_at.format("%Y-%m-%d %H:%M:%S UTC").to_string(),
+            queued: When::new(build.queued_at, now),
         }
     }
 }
 
-async fn page(State(web): State<Web>, Query(()): Query<()>) -> Result<Html<String>, Problem> {
-    let counts = web.store.count_builds().await?;
-    let count_of = |status: Status| {
-        counts
-            .iter()
-            .find(|(found, _)| *found == status)
-            .map_or(0, |(_, count)| *count)
-    };
+async fn page(State(web): State<Web>, viewer: Viewer, Query(()): Query<()>) -> PageResult {
     let newest = BuildFilter {
         limit: NEWEST,
         ..BuildFilter::default()
     };
-    let page = StartPage {
-        counts: [Status::Queued, Status::Running, Status::Succeeded, Status::Failed]
-            .map(|status| (status.as_str(), count_of(status)))
-            .to_vec(),
-        builds: web.store.builds(&newest).await?.into_iter().map(Row::from).collect(),
-    };
-    page.render().map(Html).map_err(|error| Problem::internal(&error))
-}
-
-async fn style(Query(()): Query<()>) -> impl IntoResponse {
-    (
-        [
-            (header::CONTENT_TYPE, "text/css; charset=utf-8"),
-            (header::CACHE_CONTROL, "max-age=3600"),
-        ],
-        STYLE,
-    )
+    let builds = web.store.builds(&newest).await?;
+    let now = viewer.now;
+    render(&StartPage {
+        viewer,
+        builds: builds.into_iter().map(|build| Row::new(build, now)).collect(),
+    })
 }
