@@ -4,7 +4,9 @@
 
 mod attempts;
 mod audit;
+mod build_history;
 mod builds;
+mod contributions;
 mod deliveries;
 mod intake;
 mod invitations;
@@ -12,13 +14,19 @@ mod lease;
 mod logs;
 mod members;
 mod organisations;
+mod profiles;
 mod queue;
 mod registries;
 mod repositories;
 mod repository_changes;
+mod repository_documents;
+mod repository_lists;
 mod sessions;
+mod set_up;
 mod sight;
+mod stars;
 mod tags;
+mod tokens;
 mod users;
 mod workers;
 
@@ -37,6 +45,7 @@ use sqlx::{
 pub use self::{
     attempts::Requeue,
     audit::{Actor, AuditEntry, AuditEvent, AuditFilter},
+    build_history::{PastBuild, StatusOf},
     builds::{Build, BuildFilter},
     deliveries::{Delivery, DeliveryBody},
     intake::{Accepted, BuildRequest, NewDelivery, QueuedBuild},
@@ -45,13 +54,18 @@ pub use self::{
     logs::LogPiece,
     members::{MOST_MEMBERSHIPS, Member, MemberChange},
     organisations::{Organisation, OrganisationAdded, OrganisationDeleted},
+    profiles::Profile,
     queue::{Leased, PoisonLimit},
     registries::{NewRegistry, RegistryRow},
     repositories::HookTarget,
     repository_changes::{NewRepository, RepositoryChange, SavedRepository, SourceSecret},
+    repository_documents::RepositoryDocuments,
+    repository_lists::{LastBuild, ListedRepository, RankCursor, RepositoryFilter},
     sessions::{Alive, NewSession, SessionOwner, StoredSession},
+    set_up::SetUp,
     sight::Sight,
-    tags::TagClaim,
+    tags::{PushedTag, RepositoryTag, TagClaim, TagCursor},
+    tokens::StoredToken,
     users::{NewToken, User},
     workers::Worker,
 };

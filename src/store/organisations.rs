@@ -161,7 +161,7 @@ impl Store {
     }
 
     /// What a new repository of a namespace is, where it does not say: as the user or the organisation wishes.
-    pub async fn default_visibility(&self, namespace: &str) -> Result<Visibility, StoreError> {
+    pub async fn visibility_of_new(&self, namespace: &str) -> Result<Visibility, StoreError> {
         let mut reader = self.reader().await?;
         let wished: Option<String> = on!(reader.handle(), c => {
             sqlx::query_scalar(

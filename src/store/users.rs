@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use super::{Store, StoreError, known, on, organisations::take_name};
+use super::{Store, StoreError, Tx, known, on, organisations::take_name};
 use crate::domain::{
     access::{Access, Role, Scope},
     ids::{SessionId, TokenId, UserId},
@@ -76,6 +76,13 @@ impl UserRow {
     }
 }
 
+#[derive(sqlx::FromRow)]
+struct PasswordRow {
+    #[sqlx(flatten)]
+    user: UserRow,
+    password_hash: String,
+}
+
 impl From<UserRow> for User {
     fn from(row: UserRow) -> Self {
         Self {
@@ -112,25 +119,9 @@ impl Store {
     /// Adds a person; `false` if the name is taken, be it by an organisation.
     pub async fn add_user(&self, user: &User, password_hash: &str) -> Result<bool, StoreError> {
         let mut tx = self.begin().await?;
-        if !take_name(&mut tx, &user.name, "user").await? {
-            return Ok(false);
-        }
-        let added = on!(tx.handle(), c => {
-            sqlx::query(
-                "insert into users (id, name, password_hash, is_admin, created_at) values ($1, $2, $3, $4, $5) \
-                 on conflict (name) do nothing",
-            )
-            .bind(user.id.as_str())
-            .bind(&user.name)
-            .bind(password_hash)
-            .bind(user.is_admin)
-            .bind(user.created_at)
-            .execute(c)
-            .await
-            .map(|done| done.rows_affected())
-        })?;
+        let added = insert_user(&mut tx, user, password_hash).await?;
         tx.commit().await?;
-        Ok(added == 1)
+        Ok(added)
     }
 
     /// Replaces a person's password and ends all their sessions but `keep`; `false` if there is no such person.
@@ -181,6 +172,20 @@ impl Store {
         Ok(row.map(User::from))
     }
 
+    /// A person by name, with the hash of their password.
+    pub async fn user_with_password(&self, name: &str) -> Result<Option<(User, String)>, StoreError> {
+        let mut reader = self.reader().await?;
+        let row = on!(reader.handle(), c => {
+            sqlx::query_as::<_, PasswordRow>(
+                "select id, name, is_admin, created_at, password_hash from users where name = $1",
+            )
+            .bind(name)
+            .fetch_optional(c)
+            .await
+        })?;
+        Ok(row.map(|row| (row.user.into(), row.password_hash)))
+    }
+
     pub async fn add_token(&self, token: &NewToken<'_>) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         on!(tx.handle(), c => {
@@ -221,4 +226,26 @@ impl Store {
         })
         .transpose()
     }
+}
+
+/// Adds a person as a part of something larger; `false` if the name is taken, be it by an organisation.
+pub(super) async fn insert_user(tx: &mut Tx, user: &User, password_hash: &str) -> Result<bool, StoreError> {
+    if !take_name(tx, &user.name, "user").await? {
+        return Ok(false);
+    }
+    let added = on!(tx.handle(), c => {
+        sqlx::query(
+            "insert into users (id, name, password_hash, is_admin, created_at) values ($1, $2, $3, $4, $5) \
+             on conflict (name) do nothing",
+        )
+        .bind(user.id.as_str())
+        .bind(&user.name)
+        .bind(password_hash)
+        .bind(user.is_admin)
+        .bind(user.created_at)
+        .execute(c)
+        .await
+        .map(|done| done.rows_affected())
+    })?;
+    Ok(added == 1)
 }

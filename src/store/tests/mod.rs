@@ -1,6 +1,7 @@
 //! Every test of the store runs on SQLite and on PostgreSQL.
 
 mod audit;
+mod build_history;
 mod builds;
 mod database;
 mod intake;
@@ -8,9 +9,12 @@ mod invitations;
 mod logs;
 mod members;
 mod organisations;
+mod people;
 mod queue;
 mod registries;
 mod repositories;
+mod repository_documents;
+mod repository_lists;
 mod sessions;
 mod tags;
 mod users;

@@ -63,14 +63,14 @@ async fn an_organisation_says_what_it_was_last_told_and_the_log_which_fields_cha
             default_visibility: Visibility::Private,
             ..old
         };
-        assert_eq!(store.default_visibility("team").await.unwrap(), Visibility::Public);
+        assert_eq!(store.visibility_of_new("team").await.unwrap(), Visibility::Public);
         for _ in 0..2 {
             assert!(store.change_organisation(&new, &actor("ann")).await.unwrap());
             assert_eq!(store.organisation_named("team").await.unwrap().as_ref(), Some(&new));
         }
-        assert_eq!(store.default_visibility("team").await.unwrap(), Visibility::Private);
-        assert_eq!(store.default_visibility("ann").await.unwrap(), Visibility::Public);
-        assert_eq!(store.default_visibility("nobody").await.unwrap(), Visibility::Public);
+        assert_eq!(store.visibility_of_new("team").await.unwrap(), Visibility::Private);
+        assert_eq!(store.visibility_of_new("ann").await.unwrap(), Visibility::Public);
+        assert_eq!(store.visibility_of_new("nobody").await.unwrap(), Visibility::Public);
         let log = store
             .audit(&AuditFilter {
                 limit: 10,

@@ -60,7 +60,7 @@ pub async fn checked_change(
         (Some(visibility), _) => visibility,
         // Whoever does not speak of it does not make public what was private.
         (None, Some(existing)) => existing.visibility,
-        (None, None) => web.store.default_visibility(name.namespace()).await?,
+        (None, None) => web.store.visibility_of_new(name.namespace()).await?,
     };
     // Without a fault there is a provider.
     let (Some(provider), true) = (provider, errors.is_empty()) else {
