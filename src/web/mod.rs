@@ -10,6 +10,7 @@ mod auth;
 mod guard;
 mod json;
 mod metrics;
+mod organisations;
 mod pages;
 mod parameters;
 mod password_work;

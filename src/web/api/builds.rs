@@ -6,6 +6,7 @@ use axum::{Json, extract::State};
 use chrono::{DateTime, TimeDelta, Utc};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
@@ -15,6 +16,7 @@ use super::{
 use crate::{
     domain::{
         access::Role,
+        audit::Action,
         build::{BaseImage, Cause, Failure, Phase, Status, Step},
         engine_health::EngineHealth,
         ids::{BuildId, RuleId},
@@ -24,6 +26,7 @@ use crate::{
     store::{Build, BuildFilter, Sight, Worker},
     web::{
         Web,
+        audit::Origin,
         auth::{Caller, visible_repository},
         json::StrictJson,
         parameters::{FromParameters, IdPath, Parameters, Query, RepositoryPath, Segments},
@@ -316,6 +319,7 @@ pub struct Empty {}
 async fn cancel(
     State(web): State<Web>,
     caller: Caller,
+    origin: Origin,
     Segments(id): Segments<String>,
     Query(()): Query<()>,
     body: StrictJson<Empty>,
@@ -340,6 +344,10 @@ async fn cancel(
         Some(_) => web.signals.cancel_requested(),
     }
     web.logs.hub().changed(&build.id);
+    let (name, namespace) = (build.repository.to_string(), build.repository.namespace());
+    let actor = origin.actor(&user.name);
+    web.note(actor.did(Action::BuildCanceled, name, namespace, json!({ "build": build.number })))
+        .await;
     let build = visible_build(&web, &caller, &id).await?;
     Ok((StatusCode::ACCEPTED, Json(Workers::look_up(&web).await?.show(build))))
 }
@@ -374,6 +382,7 @@ enum InputsChoice {
 async fn retry(
     State(web): State<Web>,
     caller: Caller,
+    origin: Origin,
     Segments(id): Segments<String>,
     Query(()): Query<()>,
     body: StrictJson<RetryInput>,
@@ -388,5 +397,9 @@ async fn retry(
         InputsChoice::Refresh => RetryInputs::Refresh,
     };
     let accepted = web.intake.retry(&repository, &build, inputs, &user.name).await?;
+    let (name, namespace) = (build.repository.to_string(), build.repository.namespace());
+    let actor = origin.actor(&user.name);
+    web.note(actor.did(Action::BuildRetried, name, namespace, json!({ "build": build.number })))
+        .await;
     Ok((StatusCode::ACCEPTED, Json(Started::new(accepted, vec![]))))
 }

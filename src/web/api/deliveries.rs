@@ -4,6 +4,7 @@ use axum::{Json, extract::State};
 use chrono::{DateTime, Utc};
 use http::StatusCode;
 use serde::Serialize;
+use serde_json::json;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
@@ -13,12 +14,14 @@ use super::{
 use crate::{
     domain::{
         access::Role,
+        audit::Action,
         delivery::Outcome,
         ids::{BuildId, DeliveryId},
     },
     store::Delivery,
     web::{
         Web,
+        audit::Origin,
         auth::{Caller, repository_for},
         json::StrictJson,
         parameters::{IdPath, Query, RepositoryPath, Segments},
@@ -105,11 +108,12 @@ async fn list(
 async fn replay(
     State(web): State<Web>,
     caller: Caller,
+    origin: Origin,
     Segments((namespace, name, id)): Segments<(String, String, String)>,
     Query(()): Query<()>,
     body: StrictJson<Empty>,
 ) -> Result<(StatusCode, Json<WebhookDocument>), Problem> {
-    let (repository, _) = repository_for(&web, &caller, &(namespace, name), Role::Write).await?;
+    let (repository, user) = repository_for(&web, &caller, &(namespace, name), Role::Write).await?;
     let Empty {} = body.checked()?;
     let found = web.store.delivery(&repository.id, &DeliveryId::from(id)).await?;
     let (delivery, body) = found.ok_or_else(|| Problem::not_found("delivery"))?;
@@ -119,5 +123,14 @@ async fn replay(
         )
     })?;
     let accepted = web.intake.replay(&repository, &delivery, body).await?;
+    let (name, namespace) = (repository.name.to_string(), repository.name.namespace());
+    let actor = origin.actor(&user.name);
+    web.note(actor.did(
+        Action::DeliveryReplayed,
+        name,
+        namespace,
+        json!({ "delivery": delivery.id }),
+    ))
+    .await;
     Ok((StatusCode::ACCEPTED, Json(WebhookDocument::from(accepted))))
 }

@@ -3,11 +3,13 @@
 use axum::{Json, extract::State};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     domain::{
         access::Role,
+        audit::Action,
         build::Status,
         event::is_object_name,
         ids::{BuildId, RuleId},
@@ -18,6 +20,7 @@ use crate::{
     store::Accepted,
     web::{
         Web,
+        audit::Origin,
         auth::{Caller, repository_for},
         json::StrictJson,
         parameters::{Query, RepositoryPath, Segments},
@@ -151,6 +154,7 @@ fn not_built_because(rules: Vec<(RuleId, String)>) -> Vec<NotBuilt> {
 async fn trigger(
     State(web): State<Web>,
     caller: Caller,
+    origin: Origin,
     Segments(name): Segments<(String, String)>,
     Query(()): Query<()>,
     body: StrictJson<TriggerInput>,
@@ -158,6 +162,11 @@ async fn trigger(
     let (repository, user) = repository_for(&web, &caller, &name, Role::Write).await?;
     let trigger = body.checked()?.check()?;
     let triggered = web.intake.trigger(&repository, &trigger, &user.name).await?;
+    let builds: Vec<i64> = triggered.accepted.queued.iter().map(|build| build.number).collect();
+    let (name, namespace) = (repository.name.to_string(), repository.name.namespace());
+    let actor = origin.actor(&user.name);
+    web.note(actor.did(Action::BuildTriggered, name, namespace, json!({ "builds": builds })))
+        .await;
     Ok((
         StatusCode::ACCEPTED,
         Json(Started::new(triggered.accepted, triggered.not_built)),
