@@ -40,6 +40,8 @@ pub struct NewToken<'a> {
     pub label: &'a str,
     /// SHA-256 of the token.
     pub hash: &'a [u8],
+    /// The most that it may do, whatever its owner may.
+    pub scope: Scope,
     pub created_at: DateTime<Utc>,
     /// `None`: never.
     pub expires_at: Option<DateTime<Utc>>,
@@ -55,32 +57,18 @@ pub(super) struct UserRow {
 }
 
 #[derive(sqlx::FromRow)]
+struct PasswordRow {
+    #[sqlx(flatten)]
+    user: UserRow,
+    password_hash: String,
+}
+
+#[derive(sqlx::FromRow)]
 struct TokenOwnerRow {
     #[sqlx(flatten)]
     user: UserRow,
     memberships: Option<String>,
     scope: String,
-}
-
-impl UserRow {
-    /// The user, with what they may do by a credential.
-    pub(super) fn with_access(self, memberships: Option<&str>, scope: Scope) -> Result<User, StoreError> {
-        let access = Access {
-            roles: roles(memberships)?,
-            scope,
-        };
-        Ok(User {
-            access,
-            ..User::from(self)
-        })
-    }
-}
-
-#[derive(sqlx::FromRow)]
-struct PasswordRow {
-    #[sqlx(flatten)]
-    user: UserRow,
-    password_hash: String,
 }
 
 impl From<UserRow> for User {
@@ -106,7 +94,7 @@ macro_rules! memberships {
 pub(super) use memberships;
 
 /// Reads what [`memberships`] selects.
-fn roles(memberships: Option<&str>) -> Result<BTreeMap<String, Role>, StoreError> {
+pub(super) fn roles(memberships: Option<&str>) -> Result<BTreeMap<String, Role>, StoreError> {
     let each = memberships.into_iter().flat_map(|all| all.split(','));
     each.map(|membership| {
         let (name, role) = membership.split_once(' ').unwrap_or((membership, ""));
@@ -120,7 +108,9 @@ impl Store {
     pub async fn add_user(&self, user: &User, password_hash: &str) -> Result<bool, StoreError> {
         let mut tx = self.begin().await?;
         let added = insert_user(&mut tx, user, password_hash).await?;
-        tx.commit().await?;
+        if added {
+            tx.commit().await?;
+        }
         Ok(added)
     }
 
@@ -190,7 +180,8 @@ impl Store {
         let mut tx = self.begin().await?;
         on!(tx.handle(), c => {
             sqlx::query(
-                "insert into tokens (id, user_id, label, hash, created_at, expires_at) values ($1, $2, $3, $4, $5, $6)",
+                "insert into tokens (id, user_id, label, hash, created_at, expires_at, scope) \
+                 values ($1, $2, $3, $4, $5, $6, $7)",
             )
             .bind(token.id.as_str())
             .bind(token.user.as_str())
@@ -198,6 +189,7 @@ impl Store {
             .bind(token.hash)
             .bind(token.created_at)
             .bind(token.expires_at)
+            .bind(token.scope.as_str())
             .execute(c)
             .await
             .map(drop)
@@ -210,9 +202,9 @@ impl Store {
         let mut reader = self.reader().await?;
         let row = on!(reader.handle(), c => {
             sqlx::query_as::<_, TokenOwnerRow>(concat!(
-                "select users.id, users.name, users.is_admin, users.created_at, tokens.scope, ",
+                "select users.id, users.name, users.is_admin, users.created_at, ",
                 memberships!(),
-                " from tokens join users on users.id = tokens.user_id \
+                ", tokens.scope from tokens join users on users.id = tokens.user_id \
                  where tokens.hash = $1 and (tokens.expires_at is null or tokens.expires_at > $2)",
             ))
             .bind(hash)
@@ -220,15 +212,19 @@ impl Store {
             .fetch_optional(c)
             .await
         })?;
-        row.map(|row| {
-            let scope = known("scope", &row.scope, Scope::parse)?;
-            row.user.with_access(row.memberships.as_deref(), scope)
-        })
-        .transpose()
+        let Some(row) = row else { return Ok(None) };
+        let access = Access {
+            roles: roles(row.memberships.as_deref())?,
+            scope: known("scope", &row.scope, Scope::parse)?,
+        };
+        Ok(Some(User {
+            access,
+            ..User::from(row.user)
+        }))
     }
 }
 
-/// Adds a person as a part of something larger; `false` if the name is taken, be it by an organisation.
+/// Adds a person as a part of something larger, which is to be given up where the name is taken: `false`.
 pub(super) async fn insert_user(tx: &mut Tx, user: &User, password_hash: &str) -> Result<bool, StoreError> {
     if !take_name(tx, &user.name, "user").await? {
         return Ok(false);

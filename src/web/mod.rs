@@ -7,6 +7,7 @@ mod api;
 mod assets;
 mod audit;
 mod auth;
+mod entitlement;
 mod guard;
 mod json;
 mod metrics;

@@ -8,6 +8,7 @@ use hullworks::{
     build_log::BuildLogs,
     clock::Clock,
     domain::{
+        access::Scope,
         build::Ending,
         engine_health::EngineHealth,
         ids::{BuildId, TokenId, UserId, WorkerId},
@@ -278,6 +279,7 @@ async fn token(store: &Store, user: &UserId, now: DateTime<Utc>, expires_at: Opt
         user,
         label: "test",
         hash: hash.as_bytes(),
+        scope: Scope::Admin,
         created_at: now,
         expires_at,
     };

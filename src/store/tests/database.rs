@@ -32,6 +32,7 @@ async fn sample_rows(store: &Store) -> (Repository, BuildId) {
         user: &user.id,
         label: "laptop",
         hash: b"hash",
+        scope: crate::domain::access::Scope::Admin,
         created_at: at(0),
         expires_at: None,
     };

@@ -84,6 +84,7 @@ async fn roles_come_with_the_token_and_are_capped_by_its_scope() {
             hash: b"hash",
             created_at: at(0),
             expires_at: None,
+            scope: Scope::Admin,
         };
         store.add_token(&token).await.unwrap();
         let role = async |namespace: &str| {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::domain::access::Scope;
 use crate::domain::{
     access::Access,
     ids::{TokenId, UserId},
@@ -20,6 +21,7 @@ fn token<'a>(user: &'a User, hash: &'a [u8], expires_at: Option<DateTime<Utc>>) 
         user: &user.id,
         label: "laptop",
         hash,
+        scope: Scope::Admin,
         created_at: at(0),
         expires_at,
     }

@@ -1,7 +1,7 @@
 //! The HTTP API under `/api/v1`, one file per resource, and its own description.
 
 mod audit;
-mod builds;
+pub mod builds;
 mod deliveries;
 mod document;
 mod health;
@@ -17,4 +17,7 @@ mod stars;
 mod text_pieces;
 mod triggers;
 
-pub use self::openapi::{described_routes, routes};
+pub use self::{
+    openapi::{described_routes, routes},
+    pagination::Page,
+};
