@@ -35,7 +35,7 @@ function start() {
   /** Where each section begins among the rows, and the number of rows. */
   let starts = [0];
   let count = 0;
-  let height = 20;
+  let height = 24;
   /** What stands at the upper edge: a row, and how much of it is out of sight. */
   let anchor = { row: 0, pixels: 0 };
   let lastTop = 0;
@@ -222,6 +222,7 @@ function start() {
 
   function draw() {
     space.style.height = `${full()}px`;
+    rows.style.setProperty("--seen", `${view.clientWidth}px`);
     if (following) {
       toEnd();
       view.scrollTop = bottom();
