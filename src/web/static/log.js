@@ -362,7 +362,7 @@ function start() {
     current = -1;
     searching?.abort();
     plan();
-    tellHits();
+    tellHits(Boolean(text));
     if (text) await searchOn();
   }
 
