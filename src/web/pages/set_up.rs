@@ -14,10 +14,10 @@ use super::{
     viewer::Viewer,
 };
 use crate::{
-    domain::{ids::UserId, repository::check_name},
+    domain::{access::Access, ids::UserId, repository::check_name},
     store::{SetUp, User},
     tokens::{normal_set_up_code, token_hash},
-    web::{Web, parameters::Query, session, visitor::Visitor},
+    web::{Web, parameters::Query, password_work::typed, session, visitor::Visitor},
 };
 
 pub(super) fn routes() -> Router<Web> {
@@ -38,6 +38,7 @@ struct SetUpPage {
 struct FirstAdministrator {
     code: String,
     name: String,
+    #[serde(deserialize_with = "typed")]
     password: SecretString,
 }
 
@@ -54,7 +55,13 @@ fn render(mut viewer: Viewer, status: StatusCode, errors: FormErrors, code: Stri
 
 async fn show(State(web): State<Web>, viewer: Viewer, Query(()): Query<()>) -> PageResult {
     match web.store.needs_set_up().await? {
-        true => render(viewer, StatusCode::OK, FormErrors::default(), String::new(), String::new()),
+        true => render(
+            viewer,
+            StatusCode::OK,
+            FormErrors::default(),
+            String::new(),
+            String::new(),
+        ),
         false => Ok(see_other("/sign-in")),
     }
 }
@@ -66,7 +73,12 @@ async fn set_up(
     Query(()): Query<()>,
     Unsigned(form): Unsigned<FirstAdministrator>,
 ) -> PageResult {
-    let over = || done("/sign-in", &Notice::bad("This server is set up already. Sign in instead."));
+    let over = || {
+        done(
+            "/sign-in",
+            &Notice::bad("This server is set up already. Sign in instead."),
+        )
+    };
     if !web.store.needs_set_up().await? {
         return Ok(over());
     }
@@ -78,7 +90,13 @@ async fn set_up(
     let name = form.name.trim().to_owned();
     let refuse = |viewer, field: &str, message: String| {
         let errors = FormErrors::one(field, message);
-        render(viewer, StatusCode::UNPROCESSABLE_ENTITY, errors, form.code.clone(), form.name.clone())
+        render(
+            viewer,
+            StatusCode::UNPROCESSABLE_ENTITY,
+            errors,
+            form.code.clone(),
+            form.name.clone(),
+        )
     };
     if let Err(error) = check_name(&name) {
         return refuse(viewer, "name", error.to_string());
@@ -92,6 +110,7 @@ async fn set_up(
         name,
         is_admin: true,
         created_at: web.clock.now(),
+        access: Access::default(),
     };
     let code = token_hash(&normal_set_up_code(&form.code));
     match web.store.set_up(code.as_bytes(), &user, &hash).await? {
@@ -104,7 +123,11 @@ async fn set_up(
         SetUp::NameTaken => return refuse(viewer, "name", format!("`{}` is taken", user.name)),
     }
     web.throttle.succeeded(None, visitor.address);
-    tracing::info!(user = user.name, address = visitor.address_text(), "the first administrator was made");
+    tracing::info!(
+        user = user.name,
+        address = visitor.address_text(),
+        "the first administrator was made"
+    );
     let cookie = session::begin(&web, &user.id, viewer.session.as_ref(), &visitor).await?;
     let welcome = Notice::good("Welcome. You administer this server now; the set-up code is used up.");
     Ok((cookie, done("/", &welcome)).into_response())
