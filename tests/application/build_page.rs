@@ -284,6 +284,23 @@ async fn a_stream_that_broke_off_resumes_and_a_fast_log_is_not_sent_whole() {
 }
 
 #[tokio::test]
+async fn a_stream_of_lines_ends_with_the_right_to_see_them() {
+    let app = App::start().await;
+    app.app().await;
+    let id = app.trigger().await;
+    let leased = app.claim().await;
+    app.store.append_log(&leased.lease, 0, b"one\n").await.unwrap();
+    let request = app.request(&app.bob, Method::GET, &format!("/builds/{id}/log/stream"));
+    let (mut stream, mut told) = (request.send().await.unwrap().bytes_stream(), String::new());
+    read_until(&mut stream, &mut told, "one").await;
+    let mut document = document();
+    document["visibility"] = json!("private");
+    app.put("/api/v1/repositories/ann/app", document).await;
+    let rest = tokio::time::timeout(DEADLINE, stream.next()).await.unwrap();
+    assert!(rest.is_none(), "{rest:?}");
+}
+
+#[tokio::test]
 async fn commits_are_linked_where_the_forge_shows_them() {
     let app = App::start().await;
     let repository = app.app().await;

@@ -442,7 +442,18 @@ function start() {
       announce("The build has ended");
       document.dispatchEvent(new CustomEvent("hullworks:changed"));
     });
+    source.addEventListener("error", () => {
+      // The browser comes back by itself, unless it was refused: then one may no longer look, or the server was away.
+      if (source.readyState === EventSource.CLOSED && !ended) setTimeout(listenAgain, 2000);
+    });
     addEventListener("pagehide", () => source.close());
+  }
+
+  async function listenAgain() {
+    const answer = await fetch(`${address}/outline`, { headers: { Accept: "application/json" } }).catch(() => null);
+    if (answer?.ok) listen();
+    else if (answer && answer.status < 500) location.reload();
+    else setTimeout(listenAgain, 5000);
   }
 
   let soon = null;
