@@ -7,6 +7,7 @@
 
 mod app;
 mod browser;
+mod build_page;
 mod builds;
 mod connections;
 mod deliveries;
