@@ -69,7 +69,10 @@ async fn without_signing_in_the_start_shows_what_is_public_and_nothing_else() {
         let page = app.stranger().get(path).await;
         assert_eq!(page.status, 200, "{path}");
         assert!(page.text.contains(r#"href="/r/ann/app""#), "{path}");
-        assert!(!page.text.contains("unseen") && !page.text.contains("<script>"), "{path}");
+        assert!(
+            !page.text.contains("unseen") && !page.text.contains("<script>"),
+            "{path}"
+        );
         assert!(page.text.contains("/sign-in"), "{path}");
     }
 }
@@ -99,7 +102,10 @@ async fn the_start_shows_ones_own_repositories_with_their_last_builds() {
     let other = app.browser("bob").await;
     for path in ["/", "/?namespace=ann"] {
         let page = other.get(path).await.text;
-        assert!(!page.contains("unseen") && !page.contains(&failing.build.id.to_string()), "{path}");
+        assert!(
+            !page.contains("unseen") && !page.contains(&failing.build.id.to_string()),
+            "{path}"
+        );
     }
 }
 
@@ -112,7 +118,10 @@ async fn lists_are_filtered_and_paged_and_bad_addresses_refused() {
     let stranger = app.stranger();
     let first = stranger.get("/explore").await.text;
     assert!(first.contains("ann/</span>app49") && !first.contains("ann/</span>app50"));
-    let next = first.split('"').find(|part| part.starts_with("/explore?after=")).unwrap();
+    let next = first
+        .split('"')
+        .find(|part| part.starts_with("/explore?after="))
+        .unwrap();
     let second = stranger.get(next).await.text;
     assert!(second.contains("ann/</span>app50") && !second.contains("ann/</span>app49"));
     assert!(!second.contains("rel=\"next\""));
@@ -166,9 +175,15 @@ async fn a_star_needs_a_form_of_ours_and_a_repository_that_may_be_seen() {
             assert_eq!(app.call(&app.bob, method, &path, None).await.0, 404, "{name}");
         }
     }
-    assert_eq!(bob.post_as_it_is("/r/ann/app/star", &[("star", "yes")]).await.status, 403);
+    assert_eq!(
+        bob.post_as_it_is("/r/ann/app/star", &[("star", "yes")]).await.status,
+        403
+    );
     assert_eq!(bob.post("/r/ann/app/star", &[("star", "maybe")]).await.status, 422);
-    let stranger = app.stranger().post_as_it_is("/r/ann/app/star", &[("star", "yes")]).await;
+    let stranger = app
+        .stranger()
+        .post_as_it_is("/r/ann/app/star", &[("star", "yes")])
+        .await;
     assert_eq!(stranger.status, 401);
 }
 
@@ -178,14 +193,22 @@ async fn contributions_are_to_what_others_own() {
     repository(&app, "app", "public", "").await;
     claimed(&app, "app").await;
     let (status, _) = app
-        .call(&app.root, Method::POST, "/api/v1/repositories/ann/app/trigger", Some(json!({})))
+        .call(
+            &app.root,
+            Method::POST,
+            "/api/v1/repositories/ann/app/trigger",
+            Some(json!({})),
+        )
         .await;
     assert_eq!(status, 202);
     let path = r#"href="/r/ann/app""#;
     assert!(app.browser("root").await.get("/contributed").await.text.contains(path));
     assert!(!app.browser("ann").await.get("/contributed").await.text.contains(path));
     let stranger = app.stranger().get("/contributed").await;
-    assert_eq!((stranger.status, stranger.location.as_deref()), (303, Some("/sign-in?next=%2Fcontributed")));
+    assert_eq!(
+        (stranger.status, stranger.location.as_deref()),
+        (303, Some("/sign-in?next=%2Fcontributed"))
+    );
 }
 
 #[tokio::test]
@@ -217,7 +240,10 @@ async fn a_repository_shows_how_to_pull_it_and_what_its_last_successful_build_he
         assert!(!page.contains(inert), "{inert}\n{page}");
     }
     let tags = app.stranger().get("/r/ann/app/tags").await.text;
-    assert!(tags.contains("docker pull r.example.com/ann/app:3.1") && tags.contains("build #1"), "{tags}");
+    assert!(
+        tags.contains("docker pull r.example.com/ann/app:3.1") && tags.contains("build #1"),
+        "{tags}"
+    );
 }
 
 #[tokio::test]
@@ -261,7 +287,10 @@ async fn tags_are_paged() {
     let (lease, order) = (&leased.lease, &leased.build.push_order);
     for number in 0..53 {
         let (tag, now) = (format!("v{number:02}"), app.clock.now());
-        app.store.claim_tag(lease, order, "r.example.com/ann/app", &tag, now).await.unwrap();
+        app.store
+            .claim_tag(lease, order, "r.example.com/ann/app", &tag, now)
+            .await
+            .unwrap();
         let pushed = PushedTag {
             image: "r.example.com/ann/app",
             tag: &tag,
@@ -291,7 +320,8 @@ async fn a_badge_tells_how_builds_go_and_may_be_kept_for_a_minute() {
     assert!(text("").await.contains("succeeded"));
     let running = claimed(&app, "app").await;
     assert!(text("").await.contains("running"));
-    app.finish(&running.lease, Ending::Failed(Failure::new(ErrorKind::Build, "no"))).await;
+    app.finish(&running.lease, Ending::Failed(Failure::new(ErrorKind::Build, "no")))
+        .await;
     let rule = running.build.rule_id.to_string();
     for query in ["", "?tag=latest", &format!("?rule={rule}")] {
         assert!(text(query).await.contains("failed"), "{query}");
@@ -300,7 +330,11 @@ async fn a_badge_tells_how_builds_go_and_may_be_kept_for_a_minute() {
         assert!(text(query).await.contains("unknown"), "{query}");
     }
     for bad in ["?tag=%3Cscript%3E", "?rule=a&tag=b", "?x=1"] {
-        assert_eq!(stranger.get(&format!("/badge/ann/app.svg{bad}")).await.status, 422, "{bad}");
+        assert_eq!(
+            stranger.get(&format!("/badge/ann/app.svg{bad}")).await.status,
+            422,
+            "{bad}"
+        );
     }
     assert_eq!(stranger.get("/badge/ann/app").await.status, 404);
 
@@ -329,7 +363,10 @@ async fn what_a_push_brings_is_escaped_on_every_page() {
     let ann = app.browser("ann").await;
     for path in ["/", "/r/ann/app"] {
         let page = ann.get(path).await.text;
-        assert!(page.contains("&#60;script&#62;x") && !page.contains("<script>x"), "{path}\n{page}");
+        assert!(
+            page.contains("&#60;script&#62;x") && !page.contains("<script>x"),
+            "{path}\n{page}"
+        );
     }
     app.finish(&leased.lease, Ending::Canceled).await;
 }

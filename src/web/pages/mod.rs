@@ -1,6 +1,10 @@
 //! What people see in a browser: one file per page, each with its own `routes()`. Pages do what the API does, by the same
 //! calls, and show it; every one works without script, except live updates.
 
+mod build;
+mod build_failure;
+mod build_log;
+mod build_steps;
 mod badge;
 mod build_chart;
 mod dashboard;
@@ -9,6 +13,10 @@ mod form;
 mod markdown;
 mod notice;
 mod page;
+mod set_up;
+pub(super) mod settings;
+mod sign_in;
+mod start_page;
 mod repository;
 mod repository_head;
 mod repository_list;
@@ -26,6 +34,12 @@ use super::{Web, assets};
 /// All pages.
 pub fn routes() -> Router<Web> {
     Router::new()
+        .merge(build::routes())
+        .merge(build_log::routes())
+        .merge(start_page::routes())
+        .merge(sign_in::routes())
+        .merge(set_up::routes())
+        .merge(settings::routes())
         .merge(badge::routes())
         .merge(dashboard::routes())
         .merge(explore::routes())
