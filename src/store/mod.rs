@@ -44,7 +44,6 @@ use sqlx::{
 pub use self::{
     attempts::Requeue,
     audit::{Actor, AuditEntry, AuditEvent, AuditFilter},
-    build_history::{PastBuild, StatusOf},
     build_history::{PastBuild, RecentBuild, StatusOf},
     builds::{Build, BuildFilter},
     deliveries::{Delivery, DeliveryBody},
