@@ -61,6 +61,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "intake",
             "logs",
             "oidc",
+            "passwords",
             "secrets",
             "signals",
             "store",
