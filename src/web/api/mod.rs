@@ -14,4 +14,7 @@ mod stars;
 mod text_pieces;
 mod triggers;
 
-pub use self::openapi::{described_routes, routes};
+pub use self::{
+    openapi::{described_routes, routes},
+    pagination::Page,
+};

@@ -4,6 +4,9 @@
 mod form;
 mod notice;
 mod page;
+mod set_up;
+pub(super) mod settings;
+mod sign_in;
 mod start_page;
 mod theme;
 mod viewer;
@@ -19,6 +22,9 @@ use super::{Web, assets};
 pub fn routes() -> Router<Web> {
     Router::new()
         .merge(start_page::routes())
+        .merge(sign_in::routes())
+        .merge(set_up::routes())
+        .merge(settings::routes())
         .merge(theme::routes())
         .layer(middleware::from_fn(forget_shown_notice))
         .merge(assets::routes())
