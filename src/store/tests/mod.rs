@@ -3,6 +3,7 @@
 mod build_history;
 mod builds;
 mod database;
+mod identities;
 mod intake;
 mod logs;
 mod people;
