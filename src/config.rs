@@ -295,9 +295,16 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_refused_by_name() {
-        for text in ["concurency = 2", "[base_images]\npoll_secs = 3", "[oidc]\nisuer = ''", "[mail]\nfrm = ''"] {
+        for text in [
+            "concurency = 2",
+            "[base_images]\npoll_secs = 3",
+            "[oidc]\nisuer = ''",
+            "[mail]\nfrm = ''",
+        ] {
             let message = settings(text).unwrap_err().to_string();
-            let names_it = ["concurency", "poll_secs", "isuer", "frm"].iter().any(|key| message.contains(key));
+            let names_it = ["concurency", "poll_secs", "isuer", "frm"]
+                .iter()
+                .any(|key| message.contains(key));
             assert!(names_it, "{message}");
         }
     }

@@ -84,6 +84,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "janitor",
             "layout",
             "logs",
+            "oidc",
             "registry",
             "signals",
             "source",

@@ -6,9 +6,7 @@ use clap::{Args, builder::BoolishValueParser};
 use secrecy::SecretString;
 use url::Url;
 
-use crate::config::{
-    BaseImages, BuilderChoice, Config, ConfigError, LogFormat, MailSettings, OidcSettings, Settings,
-};
+use crate::config::{BaseImages, BuilderChoice, Config, ConfigError, LogFormat, MailSettings, OidcSettings, Settings};
 
 /// Flags of every command that works on an installation itself.
 ///
@@ -122,7 +120,12 @@ pub struct SettingsArgs {
     oidc_client_id: Option<String>,
 
     /// What the provider gave for this service. Best given in the environment or in a file
-    #[arg(long, value_name = "SECRET", env = "HULLWORKS_OIDC_CLIENT_SECRET", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "SECRET",
+        env = "HULLWORKS_OIDC_CLIENT_SECRET",
+        hide_env_values = true
+    )]
     oidc_client_secret: Option<SecretString>,
 
     /// File whose first line is that secret

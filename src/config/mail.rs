@@ -41,7 +41,10 @@ impl MailSettings {
         match (self.smtp_url, self.from) {
             (None, None) => Ok(None),
             (Some(smtp_url), Some(from)) => Ok(Some(MailConfig { smtp_url, from })),
-            (None, Some(_)) => missing("mail.smtp_url", "it is the mail server, such as smtps://USER:PASSWORD@HOST, and is missing"),
+            (None, Some(_)) => missing(
+                "mail.smtp_url",
+                "it is the mail server, such as smtps://USER:PASSWORD@HOST, and is missing",
+            ),
             (Some(_), None) => missing("mail.from", "it is the address that mail is from, and is missing"),
         }
     }
@@ -55,9 +58,14 @@ mod tests {
     fn mail_is_set_up_wholly_or_not_at_all() {
         let complete = |text: &str| toml::from_str::<MailSettings>(text).unwrap().complete();
         assert!(complete("").unwrap().is_none());
-        let config = complete("smtp_url = 'smtps://u:secret@h'\nfrom = 'a@b'").unwrap().unwrap();
+        let config = complete("smtp_url = 'smtps://u:secret@h'\nfrom = 'a@b'")
+            .unwrap()
+            .unwrap();
         assert!(!format!("{config:?}").contains("secret"));
-        for (text, key) in [("from = 'a@b'", "mail.smtp_url"), ("smtp_url = 'smtp://h'", "mail.from")] {
+        for (text, key) in [
+            ("from = 'a@b'", "mail.smtp_url"),
+            ("smtp_url = 'smtp://h'", "mail.from"),
+        ] {
             let error = complete(text).unwrap_err().to_string();
             assert!(error.starts_with(key), "{error}");
         }

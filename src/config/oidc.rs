@@ -71,13 +71,18 @@ impl OidcSettings {
         let issuer = self
             .issuer
             .ok_or_else(|| invalid("oidc.issuer", "it is the provider's address, and is missing"))?;
-        let client_id = self
-            .client_id
-            .filter(|id| !id.is_empty())
-            .ok_or_else(|| invalid("oidc.client_id", "it is what the provider calls this service, and is missing"))?;
+        let client_id = self.client_id.filter(|id| !id.is_empty()).ok_or_else(|| {
+            invalid(
+                "oidc.client_id",
+                "it is what the provider calls this service, and is missing",
+            )
+        })?;
         let client_secret = match (self.client_secret, self.client_secret_file) {
             (Some(_), Some(_)) => {
-                return Err(invalid("oidc.client_secret", "it is given twice, also as client_secret_file"));
+                return Err(invalid(
+                    "oidc.client_secret",
+                    "it is given twice, also as client_secret_file",
+                ));
             }
             (Some(secret), None) => secret,
             (None, Some(path)) => read_secret(path)?,
@@ -93,7 +98,10 @@ impl OidcSettings {
         }
         let name = self.name.unwrap_or_else(|| "OpenID Connect".to_owned());
         if name.trim().is_empty() || name.chars().count() > 50 || name.contains(char::is_control) {
-            return Err(invalid("oidc.name", "it is what people call the provider, at most 50 characters"));
+            return Err(invalid(
+                "oidc.name",
+                "it is what people call the provider, at most 50 characters",
+            ));
         }
         Ok(Some(OidcConfig {
             issuer,
@@ -114,7 +122,10 @@ fn read_secret(path: PathBuf) -> Result<SecretString, ConfigError> {
     };
     let size = std::fs::metadata(&path).map_err(unreadable)?.len();
     if size > LARGEST_SECRET {
-        return Err(invalid("oidc.client_secret_file", "it is too large to be a secret's file"));
+        return Err(invalid(
+            "oidc.client_secret_file",
+            "it is too large to be a secret's file",
+        ));
     }
     let text = std::fs::read_to_string(&path).map_err(unreadable)?;
     Ok(text.lines().next().unwrap_or_default().into())
@@ -145,7 +156,10 @@ mod tests {
         check("client_id = 'x'\nclient_secret = 'y'", "oidc.issuer");
         check("issuer = 'https://i'\nclient_secret = 'y'", "oidc.client_id");
         check("issuer = 'https://i'\nclient_id = 'x'", "oidc.client_secret");
-        check("issuer = 'https://i'\nclient_id = 'x'\nclient_secret = ''", "oidc.client_secret");
+        check(
+            "issuer = 'https://i'\nclient_id = 'x'\nclient_secret = ''",
+            "oidc.client_secret",
+        );
         check("allow_sign_up = true", "oidc.issuer");
         let base = "issuer = 'https://i'\nclient_id = 'x'\nclient_secret = 'y'\n";
         check(&format!("{base}client_secret_file = '/x'"), "oidc.client_secret");

@@ -1,7 +1,8 @@
 //! Questions to the provider: bounded in time and size, never redirected, never sent in the clear to another machine.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, pin::Pin, time::Duration};
 
+use oauth2::{AsyncHttpClient, HttpRequest, HttpResponse};
 use reqwest::{Client, Request, Response, header, redirect::Policy};
 use serde::de::DeserializeOwned;
 use url::{Host, Url};
@@ -54,7 +55,7 @@ impl Http {
     }
 
     /// A request that `oauth2` made.
-    pub(super) async fn send(&self, request: oauth2::HttpRequest) -> Result<oauth2::HttpResponse, OidcError> {
+    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, OidcError> {
         let request = Request::try_from(request)
             .map_err(|error| OidcError::Provider(format!("it cannot be asked for a token: {error}")))?;
         let answer = self.0.execute(request).await.map_err(|error| unreachable(&error))?;
@@ -62,11 +63,20 @@ impl Http {
             let message = format!("its token endpoint answers {}", answer.status());
             return Err(OidcError::Unavailable(message));
         }
-        let mut response = oauth2::HttpResponse::new(vec![]);
+        let mut response = HttpResponse::new(vec![]);
         *response.status_mut() = answer.status();
         *response.headers_mut() = answer.headers().clone();
         *response.body_mut() = body_of(answer).await?;
         Ok(response)
+    }
+}
+
+impl<'c> AsyncHttpClient<'c> for Http {
+    type Error = OidcError;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, OidcError>> + Send + 'c>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        Box::pin(self.send(request))
     }
 }
 
@@ -97,17 +107,14 @@ fn root_cause(error: &dyn Error) -> String {
     cause.to_string()
 }
 
-/// Whether a provider may be asked at an address: `https`, or `http` on this machine.
-pub fn is_safe_address(address: &str) -> bool {
-    Url::parse(address).is_ok_and(|url| is_safe(&url))
-}
-
+/// The address, if a provider may be asked at it.
 pub(super) fn safe_url(what: &str, address: &str) -> Result<Url, OidcError> {
     let refused = || OidcError::Provider(format!("{what} is not an https address"));
     let url = Url::parse(address).map_err(|_| refused())?;
     is_safe(&url).then_some(url).ok_or_else(refused)
 }
 
+/// `https`, or `http` on this machine.
 fn is_safe(url: &Url) -> bool {
     let is_loopback = match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
@@ -126,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_provider_elsewhere_is_asked_by_tls_alone() {
-        let check = |address: &str, expected| assert_eq!(is_safe_address(address), expected, "{address}");
+        let check = |address: &str, expected| assert_eq!(safe_url("it", address).is_ok(), expected, "{address}");
         check("https://id.example.com", true);
         check("https://id.example.com/realms/one", true);
         check("http://127.0.0.1:3000", true);

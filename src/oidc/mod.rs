@@ -32,7 +32,7 @@ use self::{
     keys::Keys,
     remembered::{Need, Remembered},
 };
-pub use self::{error::OidcError, http::is_safe_address, identity::Identity};
+pub use self::{error::OidcError, identity::Identity};
 
 /// The provider, and what it knows this service by.
 #[derive(Debug, Clone)]
@@ -149,7 +149,7 @@ impl Oidc {
             .client(&metadata, redirect_url)?
             .exchange_code(AuthorizationCode::new(answer.code.to_owned()))
             .set_pkce_verifier(PkceCodeVerifier::new(attempt.verifier))
-            .request_async(&|request| self.http.send(request))
+            .request_async(&self.http)
             .await
             .map_err(exchange_failed)?;
         let token = response

@@ -32,9 +32,18 @@ fn subject(subject: &str) -> Subject<'_> {
 async fn an_identity_is_one_persons_and_found_by_issuer_and_subject_alone() {
     on_both(|store| async move {
         let (ann, bob) = (added(&store, "ann", "hash").await, added(&store, "bob", "hash").await);
-        assert_eq!(store.link_identity(&ann.id, subject("1"), at(1)).await.unwrap(), Linked::Done);
-        assert_eq!(store.link_identity(&ann.id, subject("1"), at(2)).await.unwrap(), Linked::Already);
-        assert_eq!(store.link_identity(&bob.id, subject("1"), at(2)).await.unwrap(), Linked::Taken);
+        assert_eq!(
+            store.link_identity(&ann.id, subject("1"), at(1)).await.unwrap(),
+            Linked::Done
+        );
+        assert_eq!(
+            store.link_identity(&ann.id, subject("1"), at(2)).await.unwrap(),
+            Linked::Already
+        );
+        assert_eq!(
+            store.link_identity(&bob.id, subject("1"), at(2)).await.unwrap(),
+            Linked::Taken
+        );
         let later = Subject {
             email: "new@example.com",
             ..subject("1")
@@ -50,7 +59,10 @@ async fn an_identity_is_one_persons_and_found_by_issuer_and_subject_alone() {
         assert_eq!(store.use_identity(subject("2"), at(9)).await.unwrap(), None);
         let listed = store.identities_of(&ann.id).await.unwrap();
         assert_eq!(listed.len(), 1);
-        assert_eq!((listed[0].email.as_str(), listed[0].linked_at, listed[0].last_used_at), ("new@example.com", at(1), at(9)));
+        assert_eq!(
+            (listed[0].email.as_str(), listed[0].linked_at, listed[0].last_used_at),
+            ("new@example.com", at(1), at(9))
+        );
         assert!(store.identities_of(&bob.id).await.unwrap().is_empty());
     })
     .await;
@@ -60,20 +72,42 @@ async fn an_identity_is_one_persons_and_found_by_issuer_and_subject_alone() {
 async fn nobody_unlinks_the_last_way_in() {
     on_both(|store| async move {
         let ann = person("ann", false);
-        assert_eq!(store.sign_up(&ann, "Ann A.", subject("1")).await.unwrap(), SignedUp::Done);
+        assert_eq!(
+            store.sign_up(&ann, "Ann A.", subject("1")).await.unwrap(),
+            SignedUp::Done
+        );
         assert!(!store.has_password(&ann.id).await.unwrap());
         let first = store.identities_of(&ann.id).await.unwrap().remove(0);
-        assert_eq!(store.unlink_identity(&ann.id, &first.id).await.unwrap(), Unlinked::LastWayIn);
-        assert_eq!(store.identities_of(&ann.id).await.unwrap(), [first.clone()], "it is still there");
+        assert_eq!(
+            store.unlink_identity(&ann.id, &first.id).await.unwrap(),
+            Unlinked::LastWayIn
+        );
+        assert_eq!(
+            store.identities_of(&ann.id).await.unwrap(),
+            [first.clone()],
+            "it is still there"
+        );
 
         store.link_identity(&ann.id, subject("2"), at(1)).await.unwrap();
-        assert_eq!(store.unlink_identity(&ann.id, &first.id).await.unwrap(), Unlinked::Done(first.clone()));
-        assert_eq!(store.unlink_identity(&ann.id, &first.id).await.unwrap(), Unlinked::Missing);
+        assert_eq!(
+            store.unlink_identity(&ann.id, &first.id).await.unwrap(),
+            Unlinked::Done(first.clone())
+        );
+        assert_eq!(
+            store.unlink_identity(&ann.id, &first.id).await.unwrap(),
+            Unlinked::Missing
+        );
         store.set_password("ann", "hash", None).await.unwrap();
         let second = store.identities_of(&ann.id).await.unwrap().remove(0);
         let bob = added(&store, "bob", "hash").await;
-        assert_eq!(store.unlink_identity(&bob.id, &second.id).await.unwrap(), Unlinked::Missing);
-        assert_eq!(store.unlink_identity(&ann.id, &second.id).await.unwrap(), Unlinked::Done(second));
+        assert_eq!(
+            store.unlink_identity(&bob.id, &second.id).await.unwrap(),
+            Unlinked::Missing
+        );
+        assert_eq!(
+            store.unlink_identity(&ann.id, &second.id).await.unwrap(),
+            Unlinked::Done(second)
+        );
     })
     .await;
 }
@@ -87,9 +121,15 @@ async fn a_new_person_comes_whole_or_not_at_all() {
         assert_eq!(store.use_identity(subject("1"), at(1)).await.unwrap(), None);
 
         let bob = person("bob", false);
-        assert_eq!(store.sign_up(&bob, "Bob B.", subject("1")).await.unwrap(), SignedUp::Done);
+        assert_eq!(
+            store.sign_up(&bob, "Bob B.", subject("1")).await.unwrap(),
+            SignedUp::Done
+        );
         let profile = store.profile(&bob.id).await.unwrap().unwrap();
-        assert_eq!((profile.full_name.as_str(), profile.email.as_str()), ("Bob B.", "ann@example.com"));
+        assert_eq!(
+            (profile.full_name.as_str(), profile.email.as_str()),
+            ("Bob B.", "ann@example.com")
+        );
         let twin = store.sign_up(&person("twin", false), "", subject("1")).await.unwrap();
         assert_eq!(twin, SignedUp::IdentityTaken);
         assert_eq!(store.user_named("twin").await.unwrap(), None);
@@ -105,7 +145,10 @@ async fn a_person_has_a_bounded_number_of_identities() {
     on_both(|store| async move {
         let ann = added(&store, "ann", "hash").await;
         for number in 0..20 {
-            let linked = store.link_identity(&ann.id, subject(&number.to_string()), at(1)).await.unwrap();
+            let linked = store
+                .link_identity(&ann.id, subject(&number.to_string()), at(1))
+                .await
+                .unwrap();
             assert_eq!(linked, Linked::Done);
         }
         let linked = store.link_identity(&ann.id, subject("more"), at(1)).await.unwrap();

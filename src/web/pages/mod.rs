@@ -1,9 +1,11 @@
 //! What people see in a browser: one file per page, each with its own `routes()`. Pages do what the API does, by the same
 //! calls, and show it; every one works without script, except live updates.
 
+mod attempt_cookie;
 mod form;
 mod notice;
 mod page;
+mod provider_sign_in;
 mod set_up;
 pub(super) mod settings;
 mod sign_in;
@@ -22,6 +24,7 @@ use super::{Web, assets};
 pub fn routes() -> Router<Web> {
     Router::new()
         .merge(start_page::routes())
+        .merge(provider_sign_in::routes())
         .merge(sign_in::routes())
         .merge(set_up::routes())
         .merge(settings::routes())
