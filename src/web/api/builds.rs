@@ -6,6 +6,7 @@ use axum::{Json, extract::State};
 use chrono::{DateTime, TimeDelta, Utc};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
@@ -14,15 +15,18 @@ use super::{
 };
 use crate::{
     domain::{
+        access::Role,
+        audit::Action,
         build::{BaseImage, Cause, Failure, Phase, Status, Step},
         engine_health::EngineHealth,
         ids::{BuildId, RuleId},
         rule::SourceType,
     },
     intake::RetryInputs,
-    store::{Build, BuildFilter, Worker},
+    store::{Build, BuildFilter, Sight, Worker},
     web::{
         Web,
+        audit::Origin,
         auth::{Caller, visible_repository},
         json::StrictJson,
         parameters::{FromParameters, IdPath, Parameters, Query, RepositoryPath, Segments},
@@ -89,7 +93,7 @@ pub struct BuildDocument {
 }
 
 /// The workers, for what builds say of them.
-struct Workers {
+pub struct Workers {
     names: HashMap<String, String>,
     any_running: bool,
     /// Why the only worker that runs cannot build now.
@@ -98,7 +102,7 @@ struct Workers {
 }
 
 impl Workers {
-    async fn look_up(web: &Web) -> Result<Self, Problem> {
+    pub async fn look_up(web: &Web) -> Result<Self, Problem> {
         let now = web.clock.now();
         let all: Vec<Worker> = web.store.workers_since(DateTime::UNIX_EPOCH).await?;
         let is_running = |worker: &&Worker| worker.concurrency > 0 && worker.last_seen_at >= alive_since(now);
@@ -119,7 +123,8 @@ impl Workers {
         })
     }
 
-    fn waiting_for(&self, build: &Build) -> Option<String> {
+    /// What a queued build waits for, for a person to read.
+    pub fn waiting_for(&self, build: &Build) -> Option<String> {
         if build.status != Status::Queued {
             return None;
         }
@@ -143,12 +148,15 @@ impl Workers {
         })
     }
 
+    /// The worker that has the build or had it last; its id where the name is not known any more.
+    pub fn name_of(&self, build: &Build) -> Option<String> {
+        let id = build.worker_id.as_ref()?.as_str();
+        Some(self.names.get(id).map_or(id, String::as_str).to_owned())
+    }
+
     fn show(&self, build: Build) -> BuildDocument {
         let waiting_for = self.waiting_for(&build);
-        let worker = build.worker_id.map(|id| match self.names.get(id.as_str()) {
-            Some(name) => name.clone(),
-            None => id.to_string(),
-        });
+        let worker = self.name_of(&build);
         BuildDocument {
             id: build.id,
             number: build.number,
@@ -231,8 +239,7 @@ async fn list(
 ) -> Result<Json<List<BuildDocument>>, Problem> {
     let filter = BuildFilter {
         status,
-        own_namespace: caller.own_namespace().map(str::to_owned),
-        all: caller.is_admin(),
+        sight: caller.sight(),
         ..filter_of(&page)
     };
     page_of_builds(&web, &page, &filter).await
@@ -259,7 +266,7 @@ async fn list_of_repository(
         repository: Some(repository.id),
         status,
         // That it may be seen has been decided.
-        all: true,
+        sight: Sight::Everything,
         ..filter_of(&page)
     };
     page_of_builds(&web, &page, &filter).await
@@ -316,13 +323,14 @@ pub struct Empty {}
 async fn cancel(
     State(web): State<Web>,
     caller: Caller,
+    origin: Origin,
     Segments(id): Segments<String>,
     Query(()): Query<()>,
     body: StrictJson<Empty>,
 ) -> Result<(StatusCode, Json<BuildDocument>), Problem> {
     caller.user()?;
     let build = visible_build(&web, &caller, &id).await?;
-    let user = caller.writer_of(build.repository.namespace())?;
+    let user = caller.may(build.repository.namespace(), Role::Write)?;
     let Empty {} = body.checked()?;
     let was_queued = build.status == Status::Queued;
     match web.store.request_cancel(&build.id, &user.name, web.clock.now()).await? {
@@ -340,6 +348,10 @@ async fn cancel(
         Some(_) => web.signals.cancel_requested(),
     }
     web.logs.hub().changed(&build.id);
+    let (name, namespace) = (build.repository.to_string(), build.repository.namespace());
+    let actor = origin.actor(&user.name);
+    web.note(actor.did(Action::BuildCanceled, name, namespace, json!({ "build": build.number })))
+        .await;
     let build = visible_build(&web, &caller, &id).await?;
     Ok((StatusCode::ACCEPTED, Json(Workers::look_up(&web).await?.show(build))))
 }
@@ -374,13 +386,14 @@ enum InputsChoice {
 async fn retry(
     State(web): State<Web>,
     caller: Caller,
+    origin: Origin,
     Segments(id): Segments<String>,
     Query(()): Query<()>,
     body: StrictJson<RetryInput>,
 ) -> Result<(StatusCode, Json<Started>), Problem> {
     caller.user()?;
     let build = visible_build(&web, &caller, &id).await?;
-    let user = caller.writer_of(build.repository.namespace())?;
+    let user = caller.may(build.repository.namespace(), Role::Write)?;
     let repository = web.store.repository_named(&build.repository).await?;
     let repository = repository.ok_or_else(|| Problem::not_found("build"))?;
     let inputs = match body.checked()?.inputs {
@@ -388,5 +401,9 @@ async fn retry(
         InputsChoice::Refresh => RetryInputs::Refresh,
     };
     let accepted = web.intake.retry(&repository, &build, inputs, &user.name).await?;
+    let (name, namespace) = (build.repository.to_string(), build.repository.namespace());
+    let actor = origin.actor(&user.name);
+    web.note(actor.did(Action::BuildRetried, name, namespace, json!({ "build": build.number })))
+        .await;
     Ok((StatusCode::ACCEPTED, Json(Started::new(accepted, vec![]))))
 }

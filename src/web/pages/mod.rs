@@ -2,14 +2,29 @@
 //! calls, and show it; every one works without script, except live updates.
 
 mod attempt_cookie;
+mod audit_row;
+mod badge;
+mod build;
+mod build_chart;
+mod build_failure;
+mod build_log;
+mod build_steps;
+mod dashboard;
+mod explore;
 mod form;
+mod markdown;
 mod notice;
+mod organisation;
 mod page;
+mod provider_refusal;
 mod provider_sign_in;
+mod repository;
+mod repository_head;
+mod repository_list;
+mod repository_tags;
 mod set_up;
 pub(super) mod settings;
 mod sign_in;
-mod start_page;
 mod theme;
 mod viewer;
 mod words;
@@ -23,11 +38,18 @@ use super::{Web, assets};
 /// All pages.
 pub fn routes() -> Router<Web> {
     Router::new()
-        .merge(start_page::routes())
         .merge(provider_sign_in::routes())
+        .merge(build::routes())
+        .merge(build_log::routes())
         .merge(sign_in::routes())
         .merge(set_up::routes())
         .merge(settings::routes())
+        .merge(badge::routes())
+        .merge(dashboard::routes())
+        .merge(explore::routes())
+        .merge(repository::routes())
+        .merge(repository_tags::routes())
+        .merge(organisation::routes())
         .merge(theme::routes())
         .layer(middleware::from_fn(forget_shown_notice))
         .merge(assets::routes())

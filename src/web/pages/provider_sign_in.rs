@@ -3,34 +3,29 @@
 //!
 //! What must be remembered in between is in a sealed cookie of the browser that began, for minutes.
 
-use std::borrow::Cow;
-
-use askama::Template;
 use axum::{
     Router,
     extract::{RawQuery, State},
     response::{IntoResponse, Response},
     routing::get,
 };
-use http::StatusCode;
+use axum_extra::extract::CookieJar;
 use serde_json::json;
 
 use super::{
     attempt_cookie::{self, Begun},
-    page::{PageResult, local_path, render_with, see_other},
+    page::{PageResult, local_path, see_other},
+    provider_refusal::{Refusal, refuse},
     settings::confirm_link,
     viewer::Viewer,
 };
 use crate::{
-    domain::{
-        access::Access,
-        audit::{Action, By},
-        ids::UserId,
-    },
-    oidc::{Answer, Identity, OidcError},
-    store::{Actor, SignedUp, StoreError, Subject, User},
+    domain::{access::Access, audit::Action, ids::UserId},
+    oidc::{Answer, Identity},
+    store::{SignedUp, Subject, User},
     web::{
         Web,
+        audit::Origin,
         parameters::{FromParameters, Parameters, Query},
         problem::{FieldError, Problem},
         provider::SignInProvider,
@@ -83,23 +78,37 @@ async fn begin(State(web): State<Web>, viewer: Viewer, Query(purpose): Query<Pur
     }
 }
 
+/// Whoever was sent back.
+struct Comer {
+    viewer: Viewer,
+    visitor: Visitor,
+    origin: Origin,
+}
+
 async fn come_back(
     State(web): State<Web>,
     viewer: Viewer,
     visitor: Visitor,
-    cookies: axum_extra::extract::CookieJar,
+    origin: Origin,
+    cookies: CookieJar,
     RawQuery(query): RawQuery,
 ) -> PageResult {
     let provider = provider(&web)?;
+    let comer = Comer {
+        viewer,
+        visitor,
+        origin,
+    };
     let result = match attempt_cookie::begun(&web, &cookies) {
-        Some(begun) => arrive(&web, provider, begun, &viewer, &visitor, &query.unwrap_or_default()).await,
+        Some(begun) => arrive(&web, provider, begun, &comer, &query.unwrap_or_default()).await,
         None => Err(Refusal::LATE),
     };
     let page = match result {
         Ok(page) => page,
         Err(refusal) => {
-            tracing::info!(why = %refusal.text, address = visitor.address_text(), "a sign-in through the provider was refused");
-            refuse(viewer, provider, &refusal)?
+            let address = comer.visitor.address_text();
+            tracing::info!(why = %refusal.text, address, "a sign-in through the provider was refused");
+            refuse(comer.viewer, provider, &refusal)?
         }
     };
     // However it went, this attempt is over.
@@ -110,8 +119,7 @@ async fn arrive(
     web: &Web,
     provider: &SignInProvider,
     begun: Begun,
-    viewer: &Viewer,
-    visitor: &Visitor,
+    comer: &Comer,
     query: &str,
 ) -> Result<Response, Refusal> {
     let said = Said::read(query).ok_or(Refusal::MALFORMED)?;
@@ -134,25 +142,13 @@ async fn arrive(
         .complete(begun.attempt, &callback_url(web), answer, web.clock.now())
         .await?;
     match begun.for_user {
-        Some(user) => confirm(web, provider, &identity, &user, viewer),
-        None => sign_in(web, provider, &identity, &begun.next, viewer, visitor).await,
-    }
-}
-
-/// Asks before it links: another site can send a browser here, and to a provider where it is signed in as somebody else.
-fn confirm(
-    web: &Web,
-    provider: &SignInProvider,
-    identity: &Identity,
-    user: &UserId,
-    viewer: &Viewer,
-) -> Result<Response, Refusal> {
-    match viewer.user() {
-        Ok(now) if now.id == *user => Ok(confirm_link(web, provider, identity, viewer.clone())?),
-        _ => Err(Refusal::new(
-            StatusCode::FORBIDDEN,
-            "You are not signed in as the one who began this any more. Sign in, and link it again.",
-        )),
+        // Asked before it is linked: another site can send a browser here, and to a provider where it is signed in as
+        // somebody else.
+        Some(user) => match comer.viewer.user() {
+            Ok(now) if now.id == user => Ok(confirm_link(web, provider, &identity, comer.viewer.clone())?),
+            _ => Err(Refusal::CHANGED),
+        },
+        None => sign_in(web, provider, &identity, &begun.next, comer).await,
     }
 }
 
@@ -161,42 +157,32 @@ async fn sign_in(
     provider: &SignInProvider,
     identity: &Identity,
     next: &str,
-    viewer: &Viewer,
-    visitor: &Visitor,
+    comer: &Comer,
 ) -> Result<Response, Refusal> {
-    let now = web.clock.now();
-    let known = web.store.use_identity(subject(identity), now).await?;
+    let known = web.store.use_identity(subject(identity), web.clock.now()).await?;
     let user = match known {
         Some(user) => user,
-        None if provider.allow_sign_up => sign_up(web, provider, identity, visitor).await?,
+        None if provider.allow_sign_up => sign_up(web, provider, identity, comer).await?,
         None => return Err(Refusal::unknown(provider)),
     };
+    let actor = comer.origin.actor(&user.name);
     if let Some(is_admin) = provider.makes_admin(identity)
         && web.store.set_admin(&user.id, is_admin).await?
     {
         web.signals.access_changed();
         let detail = json!({"is_admin": is_admin, "through": provider.name});
-        record(web, By::System, &user.name, visitor, Action::UserChanged, detail).await?;
+        web.note(actor.did(Action::UserChanged, &user.name, "", detail)).await;
     }
-    let cookie = session::begin(web, &user.id, viewer.session.as_ref(), visitor).await?;
+    let cookie = session::begin(web, &user.id, comer.viewer.session.as_ref(), &comer.visitor).await?;
     let detail = json!({"through": provider.name});
-    record(web, By::Session, &user.name, visitor, Action::SignedIn, detail).await?;
-    tracing::info!(
-        user = user.name,
-        address = visitor.address_text(),
-        through = provider.name,
-        "signed in"
-    );
+    web.note(actor.did(Action::SignedIn, &user.name, "", detail)).await;
+    let address = comer.visitor.address_text();
+    tracing::info!(user = user.name, address, through = provider.name, "signed in");
     Ok((cookie, see_other(next)).into_response())
 }
 
 /// Makes a user of the name that the provider suggests, or of one like it that is free.
-async fn sign_up(
-    web: &Web,
-    provider: &SignInProvider,
-    identity: &Identity,
-    visitor: &Visitor,
-) -> Result<User, Refusal> {
+async fn sign_up(web: &Web, provider: &SignInProvider, identity: &Identity, comer: &Comer) -> Result<User, Refusal> {
     for name in suggested_names(identity) {
         let user = User {
             id: UserId::new(),
@@ -209,7 +195,8 @@ async fn sign_up(
         match web.store.sign_up(&user, full_name, subject(identity)).await? {
             SignedUp::Done => {
                 let detail = json!({"through": provider.name, "issuer": identity.issuer, "subject": identity.subject});
-                record(web, By::System, &user.name, visitor, Action::UserCreated, detail).await?;
+                let actor = comer.origin.actor(&user.name);
+                web.note(actor.did(Action::UserCreated, &user.name, "", detail)).await;
                 return Ok(user);
             }
             SignedUp::NameTaken => {}
@@ -220,30 +207,10 @@ async fn sign_up(
             }
         }
     }
-    Err(Refusal::new(
-        StatusCode::CONFLICT,
-        "No free name like yours was found here. Ask an administrator of this server to make your account.",
-    ))
+    Err(Refusal::NO_NAME)
 }
 
-async fn record(
-    web: &Web,
-    by: By,
-    user: &str,
-    visitor: &Visitor,
-    action: Action,
-    detail: serde_json::Value,
-) -> Result<(), Refusal> {
-    let actor = Actor {
-        at: web.clock.now(),
-        name: user.to_owned(),
-        by,
-        address: visitor.address_text(),
-    };
-    Ok(web.store.record_audit(&actor.did(action, user, "", detail)).await?)
-}
-
-pub(super) fn subject(identity: &Identity) -> Subject<'_> {
+fn subject(identity: &Identity) -> Subject<'_> {
     Subject {
         issuer: &identity.issuer,
         subject: &identity.subject,
@@ -291,103 +258,6 @@ impl Said {
         }
         Some(said)
     }
-}
-
-/// Why somebody is not let in, for themselves to read.
-struct Refusal {
-    status: StatusCode,
-    text: Cow<'static, str>,
-}
-
-impl Refusal {
-    const LATE: Self = Self {
-        status: StatusCode::FORBIDDEN,
-        text: Cow::Borrowed("It was begun too long ago, or in another browser or window. Begin again."),
-    };
-
-    const MALFORMED: Self = Self {
-        status: StatusCode::BAD_REQUEST,
-        text: Cow::Borrowed("You were sent back with something that makes no sense. Begin again."),
-    };
-
-    fn new(status: StatusCode, text: impl Into<Cow<'static, str>>) -> Self {
-        let text = text.into();
-        Self { status, text }
-    }
-
-    fn unknown(provider: &SignInProvider) -> Self {
-        let text = format!(
-            "{} knows you, but no user of this server is linked to you there, and new ones are not made this way. If you \
-             have an account here, sign in by password and link it in your settings, under Authorised applications; \
-             otherwise ask an administrator to make one.",
-            provider.name
-        );
-        Self::new(StatusCode::FORBIDDEN, text)
-    }
-
-    fn by_provider(error: &str, description: Option<&str>) -> Self {
-        let short = |text: &str| -> String { text.chars().filter(|c| !c.is_control()).take(200).collect() };
-        let text = match (error, description) {
-            ("access_denied", None) => "It was cancelled, or you may not use this service there.".to_owned(),
-            (error, Some(description)) => format!("The provider said: {} ({}).", short(description), short(error)),
-            (error, None) => format!("The provider said: {}.", short(error)),
-        };
-        Self::new(StatusCode::FORBIDDEN, text)
-    }
-}
-
-impl From<OidcError> for Refusal {
-    fn from(error: OidcError) -> Self {
-        tracing::warn!(%error, "a sign-in through the provider failed");
-        let (status, advice) = match error {
-            OidcError::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "Try again in a moment."),
-            OidcError::Provider(_) => (
-                StatusCode::BAD_GATEWAY,
-                "An administrator must look at the settings of this server.",
-            ),
-            OidcError::Refused(_) => (StatusCode::FORBIDDEN, "Begin again."),
-            OidcError::Untrusted(_) => (
-                StatusCode::FORBIDDEN,
-                "Begin again; if it happens again, tell an administrator of this server.",
-            ),
-        };
-        let text = error.to_string();
-        let capital = text.get(..1).unwrap_or_default().to_uppercase();
-        Self::new(
-            status,
-            format!("{capital}{}. {advice}", text.get(1..).unwrap_or_default()),
-        )
-    }
-}
-
-impl From<Problem> for Refusal {
-    fn from(problem: Problem) -> Self {
-        Self::new(problem.status(), format!("It failed here: {}.", problem.detail()))
-    }
-}
-
-impl From<StoreError> for Refusal {
-    fn from(error: StoreError) -> Self {
-        Problem::from(error).into()
-    }
-}
-
-#[derive(Template)]
-#[template(path = "provider_refused.html")]
-struct RefusedPage {
-    viewer: Viewer,
-    provider: String,
-    text: String,
-}
-
-fn refuse(mut viewer: Viewer, provider: &SignInProvider, refusal: &Refusal) -> PageResult {
-    viewer.can_sign_in = false;
-    let page = RefusedPage {
-        viewer,
-        provider: provider.name.clone(),
-        text: refusal.text.to_string(),
-    };
-    render_with(refusal.status, &page)
 }
 
 #[cfg(test)]

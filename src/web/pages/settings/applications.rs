@@ -16,14 +16,15 @@ use serde_json::json;
 
 use crate::{
     domain::{
-        audit::{Action, By},
+        audit::Action,
         ids::{IdentityId, UserId},
     },
     oidc::Identity,
     secrets,
-    store::{Actor, Linked, StoredIdentity, Subject, Unlinked},
+    store::{Linked, StoredIdentity, Subject, Unlinked},
     web::{
         Web,
+        audit::Origin,
         pages::{
             form::Submitted,
             notice::Notice,
@@ -34,7 +35,6 @@ use crate::{
         parameters::Query,
         problem::Problem,
         provider::SignInProvider,
-        visitor::Visitor,
     },
 };
 
@@ -173,7 +173,7 @@ struct LinkForm {
 
 async fn link(
     State(web): State<Web>,
-    visitor: Visitor,
+    origin: Origin,
     Query(()): Query<()>,
     Submitted { viewer, form }: Submitted<LinkForm>,
 ) -> PageResult {
@@ -191,15 +191,10 @@ async fn link(
     };
     let notice = match web.store.link_identity(&user.id, subject, web.clock.now()).await? {
         Linked::Done => {
-            record(
-                &web,
-                &viewer,
-                &visitor,
-                Action::IdentityLinked,
-                &waiting.issuer,
-                &waiting.subject,
-            )
-            .await?;
+            let detail = json!({"issuer": waiting.issuer, "subject": waiting.subject});
+            let actor = origin.actor(&user.name);
+            web.note(actor.did(Action::IdentityLinked, &user.name, "", detail))
+                .await;
             Notice::good("It was linked: you can sign in by it from now on.")
         }
         Linked::Already => Notice::good("It was linked already."),
@@ -217,21 +212,17 @@ struct UnlinkForm {
 
 async fn unlink(
     State(web): State<Web>,
-    visitor: Visitor,
+    origin: Origin,
     Query(()): Query<()>,
     Submitted { viewer, form }: Submitted<UnlinkForm>,
 ) -> Result<Response, Problem> {
-    match web.store.unlink_identity(&viewer.user()?.id, &form.id).await? {
+    let user = viewer.user()?;
+    match web.store.unlink_identity(&user.id, &form.id).await? {
         Unlinked::Done(identity) => {
-            record(
-                &web,
-                &viewer,
-                &visitor,
-                Action::IdentityUnlinked,
-                &identity.issuer,
-                &identity.subject,
-            )
-            .await?;
+            let detail = json!({"issuer": identity.issuer, "subject": identity.subject});
+            let actor = origin.actor(&user.name);
+            web.note(actor.did(Action::IdentityUnlinked, &user.name, "", detail))
+                .await;
             Ok(done(
                 PATH,
                 &Notice::good("It was unlinked: nobody signs in as you by it any more."),
@@ -240,23 +231,4 @@ async fn unlink(
         Unlinked::Missing => Err(Problem::not_found("linked sign-in")),
         Unlinked::LastWayIn => render_with(StatusCode::CONFLICT, &page(&web, viewer).await?),
     }
-}
-
-async fn record(
-    web: &Web,
-    viewer: &Viewer,
-    visitor: &Visitor,
-    action: Action,
-    issuer: &str,
-    subject: &str,
-) -> Result<(), Problem> {
-    let user = viewer.user()?;
-    let actor = Actor {
-        at: web.clock.now(),
-        name: user.name.clone(),
-        by: By::Session,
-        address: visitor.address_text(),
-    };
-    let event = actor.did(action, &user.name, "", json!({"issuer": issuer, "subject": subject}));
-    Ok(web.store.record_audit(&event).await?)
 }

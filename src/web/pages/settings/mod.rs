@@ -2,6 +2,7 @@
 
 mod accounts;
 mod applications;
+mod organisations;
 mod password;
 mod profile;
 mod sessions;
@@ -31,6 +32,7 @@ pub(super) fn routes() -> Router<Web> {
         .merge(password::routes())
         .merge(sessions::routes())
         .merge(tokens::routes())
+        .merge(organisations::routes())
         .merge(accounts::routes())
         .merge(applications::routes())
 }
