@@ -117,12 +117,14 @@ impl App {
             logs: logs.clone(),
             engine: engine.subscribe(),
             shutdown: shutdown.clone(),
+            provider: None,
             settings: WebSettings {
                 base_url: url.clone(),
                 source_policy,
                 default_registry: Some("r.example.com".to_owned()),
                 data_dir: directory.path().to_owned(),
                 builds_here: setup.builds_here,
+                sends_mail: false,
             },
         });
         let server = AbortOnDropHandle::new(tokio::spawn(web::serve(listener, router, shutdown.clone())));
