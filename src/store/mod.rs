@@ -8,6 +8,7 @@ mod build_history;
 mod builds;
 mod contributions;
 mod deliveries;
+mod identities;
 mod intake;
 mod invitations;
 mod lease;
@@ -23,6 +24,7 @@ mod repository_documents;
 mod repository_lists;
 mod sessions;
 mod set_up;
+mod sight;
 mod stars;
 mod tags;
 mod tokens;
@@ -47,6 +49,7 @@ pub use self::{
     build_history::{PastBuild, RecentBuild, StatusOf},
     builds::{Build, BuildFilter},
     deliveries::{Delivery, DeliveryBody},
+    identities::{Linked, SignedUp, StoredIdentity, Subject, Unlinked},
     intake::{Accepted, BuildRequest, NewDelivery, QueuedBuild},
     invitations::{Invitation, InvitationAccepted, InvitationAdded, MOST_INVITATIONS, NewInvitation},
     lease::{Lease, LeaseLost},
@@ -59,9 +62,10 @@ pub use self::{
     repositories::HookTarget,
     repository_changes::{NewRepository, RepositoryChange, SavedRepository, SourceSecret},
     repository_documents::RepositoryDocuments,
-    repository_lists::{LastBuild, ListedRepository, RankCursor, RepositoryFilter, Sight},
+    repository_lists::{LastBuild, ListedRepository, RankCursor, RepositoryFilter},
     sessions::{Alive, NewSession, SessionOwner, StoredSession},
     set_up::SetUp,
+    sight::Sight,
     tags::{PushedTag, RepositoryTag, TagClaim, TagCursor},
     tokens::StoredToken,
     users::{NewToken, User},

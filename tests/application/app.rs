@@ -74,7 +74,7 @@ impl App {
         let ann = token_of_new_user(&app.store, "ann", false, now, None).await;
         let bob = token_of_new_user(&app.store, "bob", false, now, None).await;
         let owner = app.store.user_named("ann").await.unwrap().unwrap().id;
-        let expired = token(&app.store, &owner, now, Some(now - TimeDelta::seconds(1))).await;
+        let expired = token(&app.store, &owner, Scope::Admin, now, Some(now - TimeDelta::seconds(1))).await;
         Self {
             root,
             ann,
@@ -117,12 +117,14 @@ impl App {
             logs: logs.clone(),
             engine: engine.subscribe(),
             shutdown: shutdown.clone(),
+            provider: None,
             settings: WebSettings {
                 base_url: url.clone(),
                 source_policy,
                 default_registry: Some("r.example.com".to_owned()),
                 data_dir: directory.path().to_owned(),
                 builds_here: setup.builds_here,
+                sends_mail: false,
             },
         });
         let server = AbortOnDropHandle::new(tokio::spawn(web::serve(listener, router, shutdown.clone())));
@@ -147,6 +149,17 @@ impl App {
     /// Lets time go by.
     pub fn pass(&self, time: TimeDelta) {
         self.ahead.fetch_add(time.num_seconds(), Ordering::Relaxed);
+    }
+
+    /// Adds a user; answers a token of theirs.
+    pub async fn user(&self, name: &str) -> String {
+        token_of_new_user(&self.store, name, false, self.clock.now(), None).await
+    }
+
+    /// A token of a user that allows no more than `scope`.
+    pub async fn scoped_token(&self, name: &str, scope: Scope) -> String {
+        let owner = self.store.user_named(name).await.unwrap().unwrap();
+        token(&self.store, &owner.id, scope, self.clock.now(), None).await
     }
 
     /// A request by whoever has `token`; an empty one is nobody's.
@@ -299,10 +312,16 @@ async fn token_of_new_user(
         access: Default::default(),
     };
     assert!(store.add_user(&user, "no password can have this hash").await.unwrap());
-    token(store, &user.id, now, expires_at).await
+    token(store, &user.id, Scope::Admin, now, expires_at).await
 }
 
-async fn token(store: &Store, user: &UserId, now: DateTime<Utc>, expires_at: Option<DateTime<Utc>>) -> String {
+async fn token(
+    store: &Store,
+    user: &UserId,
+    scope: Scope,
+    now: DateTime<Utc>,
+    expires_at: Option<DateTime<Utc>>,
+) -> String {
     let secret = tokens::new_token();
     let hash = tokens::token_hash(secret.expose_secret());
     let new = NewToken {
@@ -310,7 +329,7 @@ async fn token(store: &Store, user: &UserId, now: DateTime<Utc>, expires_at: Opt
         user,
         label: "test",
         hash: hash.as_bytes(),
-        scope: Scope::Admin,
+        scope,
         created_at: now,
         expires_at,
     };

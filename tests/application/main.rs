@@ -5,8 +5,10 @@
     reason = "a test fails by panicking; Clippy sees only the functions with #[test] as tests"
 )]
 
+mod access;
 mod app;
 mod browser;
+mod build_page;
 mod builds;
 mod connections;
 mod deliveries;
@@ -16,6 +18,8 @@ mod health;
 mod lists;
 mod logs;
 mod openapi;
+mod organisation_pages;
+mod organisations;
 mod pages;
 mod permissions;
 mod protocol;

@@ -1,6 +1,8 @@
 //! What people see in a browser: one file per page, each with its own `routes()`. Pages do what the API does, by the same
 //! calls, and show it; every one works without script, except live updates.
 
+mod attempt_cookie;
+mod audit_row;
 mod badge;
 mod build;
 mod build_chart;
@@ -12,8 +14,11 @@ mod explore;
 mod form;
 mod markdown;
 mod notice;
+mod organisation;
 mod page;
 mod person;
+mod provider_refusal;
+mod provider_sign_in;
 mod repository;
 mod repository_head;
 mod repository_list;
@@ -34,6 +39,7 @@ use super::{Web, assets};
 /// All pages.
 pub fn routes() -> Router<Web> {
     Router::new()
+        .merge(provider_sign_in::routes())
         .merge(build::routes())
         .merge(build_log::routes())
         .merge(sign_in::routes())
@@ -45,6 +51,7 @@ pub fn routes() -> Router<Web> {
         .merge(explore::routes())
         .merge(repository::routes())
         .merge(repository_tags::routes())
+        .merge(organisation::routes())
         .merge(theme::routes())
         .layer(middleware::from_fn(forget_shown_notice))
         .merge(assets::routes())
