@@ -31,6 +31,5 @@ mod sessions;
 mod set_up;
 mod settings;
 mod sign_in;
-mod start_page;
 mod validation;
 mod webhooks;
