@@ -2,6 +2,7 @@
 //!
 //! No transaction and no pooled connection is ever held across I/O to anything but the database.
 
+mod activity;
 mod attempts;
 mod builds;
 mod deliveries;
@@ -30,9 +31,10 @@ use sqlx::{
 };
 
 pub use self::{
+    activity::{Activity, ActivityOf},
     attempts::Requeue,
-    builds::{Build, BuildFilter},
-    deliveries::{Delivery, DeliveryBody},
+    builds::{Build, BuildFilter, BuildNumber},
+    deliveries::{Delivery, DeliveryBody, DeliveryFilter},
     intake::{Accepted, BuildRequest, NewDelivery, QueuedBuild},
     lease::{Lease, LeaseLost},
     logs::LogPiece,

@@ -6,6 +6,7 @@
 mod api;
 mod assets;
 mod auth;
+mod build_selection;
 mod guard;
 mod json;
 mod metrics;

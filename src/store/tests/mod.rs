@@ -182,6 +182,14 @@ pub(super) fn delivery(repository: &Repository, requests: Vec<BuildRequest>) -> 
     }
 }
 
+/// The newest deliveries.
+pub(super) fn newest(limit: u32) -> DeliveryFilter {
+    DeliveryFilter {
+        limit,
+        ..DeliveryFilter::default()
+    }
+}
+
 /// Queues one build of a commit and answers its id.
 pub(super) async fn queue(store: &Store, repository: &Repository, commit: &str) -> BuildId {
     let accepted = accept(store, delivery(repository, vec![request(repository, commit)])).await;

@@ -20,10 +20,11 @@ use crate::{
         rule::SourceType,
     },
     intake::RetryInputs,
-    store::{Build, BuildFilter, Worker},
+    store::{Accepted, Build, BuildFilter, User, Worker},
     web::{
         Web,
         auth::{Caller, visible_repository},
+        build_selection::{BuildSelection, BuildSelectionParameters},
         json::StrictJson,
         parameters::{FromParameters, IdPath, Parameters, Query, RepositoryPath, Segments},
         problem::{FieldError, Problem},
@@ -89,7 +90,7 @@ pub struct BuildDocument {
 }
 
 /// The workers, for what builds say of them.
-struct Workers {
+pub struct Workers {
     names: HashMap<String, String>,
     any_running: bool,
     /// Why the only worker that runs cannot build now.
@@ -98,7 +99,7 @@ struct Workers {
 }
 
 impl Workers {
-    async fn look_up(web: &Web) -> Result<Self, Problem> {
+    pub async fn look_up(web: &Web) -> Result<Self, Problem> {
         let now = web.clock.now();
         let all: Vec<Worker> = web.store.workers_since(DateTime::UNIX_EPOCH).await?;
         let is_running = |worker: &&Worker| worker.concurrency > 0 && worker.last_seen_at >= alive_since(now);
@@ -119,7 +120,8 @@ impl Workers {
         })
     }
 
-    fn waiting_for(&self, build: &Build) -> Option<String> {
+    /// What a queued build waits for, for a person to read.
+    pub fn waiting_for(&self, build: &Build) -> Option<String> {
         if build.status != Status::Queued {
             return None;
         }
@@ -143,12 +145,15 @@ impl Workers {
         })
     }
 
+    /// The worker that has the build or had it last; its id where the name is not known any more.
+    pub fn name_of(&self, build: &Build) -> Option<String> {
+        let id = build.worker_id.as_ref()?.as_str();
+        Some(self.names.get(id).map_or(id, String::as_str).to_owned())
+    }
+
     fn show(&self, build: Build) -> BuildDocument {
         let waiting_for = self.waiting_for(&build);
-        let worker = build.worker_id.map(|id| match self.names.get(id.as_str()) {
-            Some(name) => name.clone(),
-            None => id.to_string(),
-        });
+        let worker = self.name_of(&build);
         BuildDocument {
             id: build.id,
             number: build.number,
@@ -189,29 +194,28 @@ pub async fn visible_build(web: &Web, caller: &Caller, id: &str) -> Result<Build
         .ok_or_else(|| Problem::not_found("build"))
 }
 
+/// A build that the caller may stop or start again, and who they are: 401 without a token, 404 where it may not be seen, 403
+/// where it may only be seen.
+pub async fn writable_build<'a>(web: &Web, caller: &'a Caller, id: &str) -> Result<(Build, &'a User), Problem> {
+    caller.user()?;
+    let build = visible_build(web, caller, id).await?;
+    let user = caller.writer_of(build.repository.namespace())?;
+    Ok((build, user))
+}
+
 /// The parameters of [`list`].
 struct ListParameters {
     page: Page,
-    status: Option<Status>,
+    selection: BuildSelection,
 }
 
 impl FromParameters for ListParameters {
-    const NAMES: &'static [&'static str] = &["status", "limit", "cursor"];
+    const NAMES: &'static [&'static str] = &["status", "source_name", "rule", "cause", "limit", "cursor"];
 
     fn take_from(parameters: &mut Parameters) -> Result<Self, FieldError> {
-        let status = match parameters.take("status")? {
-            None => None,
-            Some(text) => Some(Status::parse(&text).ok_or_else(|| {
-                let known: Vec<&str> = Status::ALL.iter().map(|status| status.as_str()).collect();
-                FieldError::new(
-                    "status",
-                    format!("`{text}` is not a status; there are: {}", known.join(", ")),
-                )
-            })?),
-        };
         Ok(Self {
+            selection: BuildSelection::take_from(parameters)?,
             page: Page::take_from(parameters)?,
-            status,
         })
     }
 }
@@ -219,7 +223,7 @@ impl FromParameters for ListParameters {
 /// The builds that the caller may see, newest first.
 #[utoipa::path(get, path = "/api/v1/builds", tag = "builds",
     operation_id = "list_builds",
-    params(PageParameters, ("status" = Option<Status>, Query, description = "Only those in this state")),
+    params(PageParameters, BuildSelectionParameters),
     responses(
         (status = 200, body = List<BuildDocument>),
         (status = 401, body = Problem), (status = 422, body = Problem),
@@ -227,13 +231,12 @@ impl FromParameters for ListParameters {
 async fn list(
     State(web): State<Web>,
     caller: Caller,
-    Query(ListParameters { page, status }): Query<ListParameters>,
+    Query(ListParameters { page, selection }): Query<ListParameters>,
 ) -> Result<Json<List<BuildDocument>>, Problem> {
     let filter = BuildFilter {
-        status,
         own_namespace: caller.own_namespace().map(str::to_owned),
         all: caller.is_admin(),
-        ..filter_of(&page)
+        ..filter_of(&page, &selection)
     };
     page_of_builds(&web, &page, &filter).await
 }
@@ -241,8 +244,7 @@ async fn list(
 /// The builds of a repository, newest first.
 #[utoipa::path(get, path = "/api/v1/repositories/{namespace}/{name}/builds", tag = "builds",
     operation_id = "list_builds_of_repository", params(
-        RepositoryPath, PageParameters,
-        ("status" = Option<Status>, Query, description = "Only those in this state"),
+        RepositoryPath, PageParameters, BuildSelectionParameters,
     ),
     responses(
         (status = 200, body = List<BuildDocument>),
@@ -252,24 +254,23 @@ async fn list_of_repository(
     State(web): State<Web>,
     caller: Caller,
     Segments(name): Segments<(String, String)>,
-    Query(ListParameters { page, status }): Query<ListParameters>,
+    Query(ListParameters { page, selection }): Query<ListParameters>,
 ) -> Result<Json<List<BuildDocument>>, Problem> {
     let repository = visible_repository(&web, &caller, &name).await?;
     let filter = BuildFilter {
         repository: Some(repository.id),
-        status,
         // That it may be seen has been decided.
         all: true,
-        ..filter_of(&page)
+        ..filter_of(&page, &selection)
     };
     page_of_builds(&web, &page, &filter).await
 }
 
-fn filter_of(page: &Page) -> BuildFilter {
+fn filter_of(page: &Page, selection: &BuildSelection) -> BuildFilter {
     BuildFilter {
         before: page.cursor.as_deref().map(BuildId::from),
         limit: page.fetch(),
-        ..BuildFilter::default()
+        ..selection.filter()
     }
 }
 
@@ -320,10 +321,15 @@ async fn cancel(
     Query(()): Query<()>,
     body: StrictJson<Empty>,
 ) -> Result<(StatusCode, Json<BuildDocument>), Problem> {
-    caller.user()?;
-    let build = visible_build(&web, &caller, &id).await?;
-    let user = caller.writer_of(build.repository.namespace())?;
+    let (build, user) = writable_build(&web, &caller, &id).await?;
     let Empty {} = body.checked()?;
+    cancel_build(&web, &build, user).await?;
+    let build = visible_build(&web, &caller, &id).await?;
+    Ok((StatusCode::ACCEPTED, Json(Workers::look_up(&web).await?.show(build))))
+}
+
+/// Asks for a build to be canceled. 409 if it has ended otherwise.
+pub async fn cancel_build(web: &Web, build: &Build, user: &User) -> Result<(), Problem> {
     let was_queued = build.status == Status::Queued;
     match web.store.request_cancel(&build.id, &user.name, web.clock.now()).await? {
         None => return Err(Problem::not_found("build")),
@@ -340,8 +346,7 @@ async fn cancel(
         Some(_) => web.signals.cancel_requested(),
     }
     web.logs.hub().changed(&build.id);
-    let build = visible_build(&web, &caller, &id).await?;
-    Ok((StatusCode::ACCEPTED, Json(Workers::look_up(&web).await?.show(build))))
+    Ok(())
 }
 
 /// What a retry builds.
@@ -378,15 +383,18 @@ async fn retry(
     Query(()): Query<()>,
     body: StrictJson<RetryInput>,
 ) -> Result<(StatusCode, Json<Started>), Problem> {
-    caller.user()?;
-    let build = visible_build(&web, &caller, &id).await?;
-    let user = caller.writer_of(build.repository.namespace())?;
-    let repository = web.store.repository_named(&build.repository).await?;
-    let repository = repository.ok_or_else(|| Problem::not_found("build"))?;
+    let (build, user) = writable_build(&web, &caller, &id).await?;
     let inputs = match body.checked()?.inputs {
         InputsChoice::Same => RetryInputs::Same,
         InputsChoice::Refresh => RetryInputs::Refresh,
     };
-    let accepted = web.intake.retry(&repository, &build, inputs, &user.name).await?;
+    let accepted = retry_build(&web, &build, inputs, user).await?;
     Ok((StatusCode::ACCEPTED, Json(Started::new(accepted, vec![]))))
+}
+
+/// Tries a build again, as a new build. 409 if it has not ended, or its rule is gone.
+pub async fn retry_build(web: &Web, build: &Build, inputs: RetryInputs, user: &User) -> Result<Accepted, Problem> {
+    let repository = web.store.repository_named(&build.repository).await?;
+    let repository = repository.ok_or_else(|| Problem::not_found("build"))?;
+    Ok(web.intake.retry(&repository, build, inputs, &user.name).await?)
 }

@@ -14,14 +14,15 @@ use crate::{
     domain::{
         delivery::Outcome,
         ids::{BuildId, DeliveryId},
+        repository::Repository,
     },
-    store::Delivery,
+    store::{Accepted, Delivery, DeliveryFilter},
     web::{
         Web,
         auth::{Caller, writable_repository},
         json::StrictJson,
-        parameters::{IdPath, Query, RepositoryPath, Segments},
-        problem::Problem,
+        parameters::{FromParameters, IdPath, Parameters, Query, RepositoryPath, Segments},
+        problem::{FieldError, Problem},
         webhooks::WebhookDocument,
     },
 };
@@ -66,9 +67,34 @@ impl From<Delivery> for DeliveryDocument {
     }
 }
 
+/// The parameters of [`list`].
+struct ListParameters {
+    page: Page,
+    outcome: Option<Outcome>,
+}
+
+impl FromParameters for ListParameters {
+    const NAMES: &'static [&'static str] = &["outcome", "limit", "cursor"];
+
+    fn take_from(parameters: &mut Parameters) -> Result<Self, FieldError> {
+        Ok(Self {
+            outcome: take_outcome(parameters)?,
+            page: Page::take_from(parameters)?,
+        })
+    }
+}
+
+/// The outcome that a list is narrowed to.
+pub fn take_outcome(parameters: &mut Parameters) -> Result<Option<Outcome>, FieldError> {
+    parameters.take_word("outcome", "outcome", Outcome::parse, Outcome::ALL.map(Outcome::as_str))
+}
+
 /// The deliveries of a repository, newest first.
 #[utoipa::path(get, path = "/api/v1/repositories/{namespace}/{name}/deliveries", tag = "deliveries",
-    operation_id = "list_deliveries", params(RepositoryPath, PageParameters), responses(
+    operation_id = "list_deliveries", params(
+        RepositoryPath, PageParameters,
+        ("outcome" = Option<Outcome>, Query, description = "Only those that led to this"),
+    ), responses(
     (status = 200, body = List<DeliveryDocument>),
     (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
     (status = 422, body = Problem),
@@ -77,14 +103,16 @@ async fn list(
     State(web): State<Web>,
     caller: Caller,
     Segments(name): Segments<(String, String)>,
-    Query(page): Query<Page>,
+    Query(ListParameters { page, outcome }): Query<ListParameters>,
 ) -> Result<Json<List<DeliveryDocument>>, Problem> {
     let (repository, _) = writable_repository(&web, &caller, &name).await?;
-    let before = page.cursor.as_deref().map(DeliveryId::from);
-    let fetched = web
-        .store
-        .deliveries(&repository.id, before.as_ref(), page.fetch())
-        .await?;
+    let filter = DeliveryFilter {
+        outcome,
+        before: page.cursor.as_deref().map(DeliveryId::from),
+        after: None,
+        limit: page.fetch(),
+    };
+    let fetched = web.store.deliveries(&repository.id, &filter).await?;
     Ok(Json(page.cut(
         fetched,
         |delivery| delivery.id.as_str(),
@@ -110,13 +138,18 @@ async fn replay(
 ) -> Result<(StatusCode, Json<WebhookDocument>), Problem> {
     let (repository, _) = writable_repository(&web, &caller, &(namespace, name)).await?;
     let Empty {} = body.checked()?;
-    let found = web.store.delivery(&repository.id, &DeliveryId::from(id)).await?;
+    let accepted = replay_delivery(&web, &repository, &DeliveryId::from(id)).await?;
+    Ok((StatusCode::ACCEPTED, Json(WebhookDocument::from(accepted))))
+}
+
+/// Takes a webhook once more. 409 if it has no body of its own.
+pub async fn replay_delivery(web: &Web, repository: &Repository, id: &DeliveryId) -> Result<Accepted, Problem> {
+    let found = web.store.delivery(&repository.id, id).await?;
     let (delivery, body) = found.ok_or_else(|| Problem::not_found("delivery"))?;
     let body = body.ok_or_else(|| {
         Problem::conflict(
             "this delivery has no body of its own: it was a click, or repeats an earlier one; replay that",
         )
     })?;
-    let accepted = web.intake.replay(&repository, &delivery, body).await?;
-    Ok((StatusCode::ACCEPTED, Json(WebhookDocument::from(accepted))))
+    Ok(web.intake.replay(repository, &delivery, body).await?)
 }

@@ -1,7 +1,7 @@
 //! The HTTP API under `/api/v1`, one file per resource, and its own description.
 
-mod builds;
-mod deliveries;
+pub mod builds;
+pub mod deliveries;
 mod document;
 mod health;
 mod logs;
@@ -11,6 +11,6 @@ mod registries;
 mod repositories;
 mod save;
 mod text_pieces;
-mod triggers;
+pub mod triggers;
 
 pub use self::openapi::{described_routes, routes};

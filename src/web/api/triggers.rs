@@ -31,21 +31,22 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
 /// What to build; nothing: every rule with a literal ref.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-struct TriggerInput {
+pub struct TriggerInput {
     /// With `source_name`: the rules that match this ref.
-    source_type: Option<SourceType>,
-    source_name: Option<String>,
+    pub source_type: Option<SourceType>,
+    pub source_name: Option<String>,
     /// Only the rules that make this tag.
-    docker_tag: Option<String>,
+    pub docker_tag: Option<String>,
     /// A full commit id, instead of what the ref points to.
-    commit: Option<String>,
+    pub commit: Option<String>,
     /// Without cache, whatever the rules say.
     #[serde(default)]
-    no_cache: bool,
+    pub no_cache: bool,
 }
 
 impl TriggerInput {
-    fn check(self) -> Result<Trigger, Problem> {
+    /// 422 where something in it cannot be.
+    pub fn check(self) -> Result<Trigger, Problem> {
         let mut errors = Vec::new();
         let source = match (self.source_type, self.source_name) {
             (Some(source_type), Some(name)) => {
