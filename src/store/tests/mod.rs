@@ -1,5 +1,6 @@
 //! Every test of the store runs on SQLite and on PostgreSQL.
 
+mod activity;
 mod builds;
 mod database;
 mod intake;
