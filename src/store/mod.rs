@@ -4,17 +4,25 @@
 
 mod activity;
 mod attempts;
+mod build_history;
 mod builds;
+mod contributions;
 mod deliveries;
 mod intake;
 mod lease;
 mod logs;
+mod profiles;
 mod queue;
 mod registries;
 mod repositories;
 mod repository_changes;
+mod repository_documents;
+mod repository_lists;
 mod sessions;
+mod set_up;
+mod stars;
 mod tags;
+mod tokens;
 mod users;
 mod workers;
 
@@ -35,15 +43,23 @@ pub use self::{
     attempts::Requeue,
     builds::{Build, BuildFilter, BuildNumber},
     deliveries::{Delivery, DeliveryBody, DeliveryFilter},
+    build_history::{PastBuild, StatusOf},
+    builds::{Build, BuildFilter},
+    deliveries::{Delivery, DeliveryBody},
     intake::{Accepted, BuildRequest, NewDelivery, QueuedBuild},
     lease::{Lease, LeaseLost},
     logs::LogPiece,
+    profiles::Profile,
     queue::{Leased, PoisonLimit},
     registries::{NewRegistry, RegistryRow},
     repositories::HookTarget,
     repository_changes::{NewRepository, RepositoryChange, SavedRepository, SourceSecret},
+    repository_documents::RepositoryDocuments,
+    repository_lists::{LastBuild, ListedRepository, RankCursor, RepositoryFilter, Sight},
     sessions::{Alive, NewSession, SessionOwner, StoredSession},
-    tags::TagClaim,
+    set_up::SetUp,
+    tags::{PushedTag, RepositoryTag, TagClaim, TagCursor},
+    tokens::StoredToken,
     users::{NewToken, User},
     workers::Worker,
 };

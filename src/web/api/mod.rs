@@ -10,6 +10,7 @@ mod pagination;
 mod registries;
 mod repositories;
 mod save;
+mod stars;
 mod text_pieces;
 pub mod triggers;
 

@@ -120,6 +120,10 @@ async fn put(
     let name = RepositoryName::new(&namespace, &name).map_err(|error| Problem::field("name", error.to_string()))?;
     let user = caller.writer_of(&namespace)?;
     let (saved, secret) = save(&web, &name, &body.checked()?).await?;
+    let now = web.clock.now();
+    web.store
+        .record_contribution(&user.name, &saved.repository.id, now)
+        .await?;
     if parameters.build && web.store.last_build(&saved.repository.id).await?.is_none() {
         // The answer holds a secret that is never shown again, so a first build that cannot be queued now does not
         // take its place; `last_build` shows that there is none, and the same request again tries again.
