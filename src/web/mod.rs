@@ -7,8 +7,10 @@ mod api;
 mod assets;
 mod auth;
 mod build_selection;
+mod entitlement;
 mod guard;
 mod json;
+mod live;
 mod metrics;
 mod pages;
 mod parameters;
@@ -28,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use self::serve::serve;
-use self::{metrics::Metrics, password_work::PasswordWork, problem::Problem, throttle::Throttle};
+use self::{live::LiveStreams, metrics::Metrics, password_work::PasswordWork, problem::Problem, throttle::Throttle};
 use crate::{
     build_log::BuildLogs,
     clock::Clock,
@@ -87,6 +89,7 @@ struct Web {
     webhook_memory: Arc<Semaphore>,
     passwords: Arc<PasswordWork>,
     throttle: Arc<Throttle>,
+    live: Arc<LiveStreams>,
 }
 
 impl std::ops::Deref for Web {
@@ -117,11 +120,13 @@ pub fn router(state: AppState) -> Router {
         webhook_memory: Arc::new(Semaphore::new(webhooks::MEMORY_KIB)),
         passwords: Arc::default(),
         throttle: Arc::default(),
+        live: Arc::default(),
     };
     let (router, description) = api::described_routes().split_for_parts();
     router
         .merge(api::routes(description))
         .merge(pages::routes())
+        .merge(live::routes())
         .fallback(|| async { Problem::not_found("page") })
         .method_not_allowed_fallback(guard::method_not_allowed)
         .layer(middleware::from_fn_with_state(web.clone(), guard::same_origin))
