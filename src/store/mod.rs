@@ -4,14 +4,18 @@
 
 mod activity;
 mod attempts;
+mod audit;
 mod build_history;
 mod builds;
 mod contributions;
 mod deliveries;
 mod intake;
+mod invitations;
 mod lease;
 mod logs;
 mod profiles;
+mod members;
+mod organisations;
 mod queue;
 mod registries;
 mod repositories;
@@ -43,12 +47,17 @@ pub use self::{
     attempts::Requeue,
     builds::{Build, BuildFilter, BuildNumber},
     deliveries::{Delivery, DeliveryBody, DeliveryFilter},
+    audit::{Actor, AuditEntry, AuditEvent, AuditFilter},
     build_history::{PastBuild, StatusOf},
+    build_history::{PastBuild, RecentBuild, StatusOf},
     builds::{Build, BuildFilter},
     deliveries::{Delivery, DeliveryBody},
     intake::{Accepted, BuildRequest, NewDelivery, QueuedBuild},
+    invitations::{Invitation, InvitationAccepted, InvitationAdded, MOST_INVITATIONS, NewInvitation},
     lease::{Lease, LeaseLost},
     logs::LogPiece,
+    members::{MOST_MEMBERSHIPS, Member, MemberChange},
+    organisations::{Organisation, OrganisationAdded, OrganisationDeleted},
     profiles::Profile,
     queue::{Leased, PoisonLimit},
     registries::{NewRegistry, RegistryRow},

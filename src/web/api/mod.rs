@@ -2,6 +2,7 @@
 
 pub mod builds;
 pub mod deliveries;
+mod deliveries;
 mod document;
 mod health;
 mod logs;
@@ -14,4 +15,7 @@ mod stars;
 mod text_pieces;
 pub mod triggers;
 
-pub use self::openapi::{described_routes, routes};
+pub use self::{
+    openapi::{described_routes, routes},
+    pagination::Page,
+};
