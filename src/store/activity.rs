@@ -49,10 +49,7 @@ const WAITING_OF_REPOSITORY: &str = "select 'waiting ' || cast(count(*) as text)
      union all select 'delivery ' || coalesce(max(id), '') from deliveries where repository_id = $1 \
      union all select 'saved ' || cast(updated_at as text) from repositories where id = $1";
 
-const RUNNING_OF_REPOSITORY: &str = concat!(
-    moving_parts!(),
-    "repository_id = $1 and status = 'running' order by id"
-);
+const RUNNING_OF_REPOSITORY: &str = concat!(moving_parts!(), "repository_id = $1 and status = 'running' order by id");
 
 const BUILD: &str = concat!(moving_parts!(), "id = $1");
 

@@ -13,9 +13,9 @@ mod intake;
 mod invitations;
 mod lease;
 mod logs;
-mod profiles;
 mod members;
 mod organisations;
+mod profiles;
 mod queue;
 mod registries;
 mod repositories;
@@ -45,13 +45,10 @@ use sqlx::{
 pub use self::{
     activity::{Activity, ActivityOf},
     attempts::Requeue,
+    audit::{Actor, AuditEntry, AuditEvent, AuditFilter},
+    build_history::{PastBuild, RecentBuild, StatusOf},
     builds::{Build, BuildFilter, BuildNumber},
     deliveries::{Delivery, DeliveryBody, DeliveryFilter},
-    audit::{Actor, AuditEntry, AuditEvent, AuditFilter},
-    build_history::{PastBuild, StatusOf},
-    build_history::{PastBuild, RecentBuild, StatusOf},
-    builds::{Build, BuildFilter},
-    deliveries::{Delivery, DeliveryBody},
     intake::{Accepted, BuildRequest, NewDelivery, QueuedBuild},
     invitations::{Invitation, InvitationAccepted, InvitationAdded, MOST_INVITATIONS, NewInvitation},
     lease::{Lease, LeaseLost},

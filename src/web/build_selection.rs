@@ -29,7 +29,12 @@ impl FromParameters for BuildSelection {
 
     fn take_from(parameters: &mut Parameters) -> Result<Self, FieldError> {
         let status = parameters.take_word("status", "status", Status::parse, Status::ALL.map(Status::as_str))?;
-        let cause = parameters.take_word("cause", "cause", CauseKind::parse, CauseKind::ALL.map(CauseKind::as_str))?;
+        let cause = parameters.take_word(
+            "cause",
+            "cause",
+            CauseKind::parse,
+            CauseKind::ALL.map(CauseKind::as_str),
+        )?;
         let source_name = parameters.take("source_name")?;
         let is_name = |name: &String| name.len() <= LONGEST_NAME && !name.chars().any(char::is_control);
         if source_name.as_ref().is_some_and(|name| !is_name(name)) {

@@ -185,7 +185,11 @@ impl Watch {
             .chain(end)
             .take_until(async move { shutdown.cancelled().await })
             .map(Ok::<_, Infallible>);
-        ([NOT_BUFFERED], Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))).into_response()
+        (
+            [NOT_BUFFERED],
+            Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)),
+        )
+            .into_response()
     }
 
     /// The next event; none when nothing can change any more.

@@ -41,7 +41,12 @@ async fn every_step_of_a_build_is_told_where_it_shows_and_nowhere_else() {
         check(&mut seen, "queued").await;
         let of_build = ActivityOf::Build(build.clone());
         let mut alone = vec![store.activity(&of_build).await.unwrap()];
-        let lease = store.claim(&WorkerId::new(), at(3), LEASE).await.unwrap().unwrap().lease;
+        let lease = store
+            .claim(&WorkerId::new(), at(3), LEASE)
+            .await
+            .unwrap()
+            .unwrap()
+            .lease;
         let step = Step {
             name: "[1/1] RUN make".to_owned(),
             started_at: None,
@@ -80,7 +85,13 @@ async fn a_build_that_waits_is_told_of_those_before_it_and_one_that_is_gone_is_o
         let after = store.activity(&second).await.unwrap();
         assert_ne!(before, after);
         assert!(!after.is_over());
-        assert!(store.activity(&ActivityOf::Build(BuildId::new())).await.unwrap().is_over());
+        assert!(
+            store
+                .activity(&ActivityOf::Build(BuildId::new()))
+                .await
+                .unwrap()
+                .is_over()
+        );
     })
     .await;
 }

@@ -8,9 +8,7 @@ use crate::{
         build::{CauseKind, Status},
         ids::WorkerId,
     },
-    store::{
-        build_history, builds, deliveries, intake, logs, queue as queue_sql, repository_lists, tags as tags_sql,
-    },
+    store::{build_history, builds, deliveries, intake, logs, queue as queue_sql, repository_lists, tags as tags_sql},
 };
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -190,7 +188,10 @@ async fn what_is_asked_often_is_answered_from_an_index() {
             builds::COUNT_QUEUED_BETWEEN,
             "COVERING INDEX builds_by_status (status=? AND id>? AND id<?)",
         ),
-        (&page(|_| ()), "SEARCH b USING INDEX sqlite_autoindex_builds_1 (id>? AND id<?)"),
+        (
+            &page(|_| ()),
+            "SEARCH b USING INDEX sqlite_autoindex_builds_1 (id>? AND id<?)",
+        ),
         (
             &page(|of| of.repository = Some(RepositoryId::new())),
             "INDEX builds_by_repository (repository_id=? AND id>? AND id<?)",

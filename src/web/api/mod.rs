@@ -2,7 +2,6 @@
 
 pub mod builds;
 pub mod deliveries;
-mod deliveries;
 mod document;
 mod health;
 mod logs;

@@ -89,6 +89,9 @@ async fn retry(
             let notice = Notice::good(format!("Queued as #{}.", new.number));
             answer.done(&format!("/builds/{}", new.id), &notice)
         }
-        None => answer.done(&old, &Notice::bad(format!("It was not tried again: {}.", accepted.reason))),
+        None => answer.done(
+            &old,
+            &Notice::bad(format!("It was not tried again: {}.", accepted.reason)),
+        ),
     })
 }

@@ -165,8 +165,12 @@ impl BuildList {
             format!("{path}?{query}")
         };
         let (first, last) = (page.builds.first(), page.builds.last());
-        let newer = first.filter(|_| page.has_newer).map(|build| address("after", &build.id));
-        let older = last.filter(|_| page.has_older).map(|build| address("before", &build.id));
+        let newer = first
+            .filter(|_| page.has_newer)
+            .map(|build| address("after", &build.id));
+        let older = last
+            .filter(|_| page.has_older)
+            .map(|build| address("before", &build.id));
         let rows = page
             .builds
             .into_iter()

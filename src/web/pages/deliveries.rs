@@ -136,7 +136,9 @@ async fn list(
         format!("{path}?{query}")
     };
     let (first, last) = (page.deliveries.first(), page.deliveries.last());
-    let newer = first.filter(|_| page.has_newer).map(|first| address("after", &first.id));
+    let newer = first
+        .filter(|_| page.has_newer)
+        .map(|first| address("after", &first.id));
     let older = last.filter(|_| page.has_older).map(|last| address("before", &last.id));
     let rows = views(&web, &viewer, page.deliveries, BUILDS_IN_LIST).await?;
     render(&DeliveriesPage {
@@ -212,8 +214,7 @@ async fn views(
         .flat_map(|delivery| delivery.builds.iter().take(most_builds))
         .collect();
     let numbers = web.store.build_numbers(&ids).await?;
-    let numbers: HashMap<BuildId, BuildNumber> =
-        numbers.into_iter().map(|build| (build.id.clone(), build)).collect();
+    let numbers: HashMap<BuildId, BuildNumber> = numbers.into_iter().map(|build| (build.id.clone(), build)).collect();
     let views = deliveries
         .into_iter()
         .map(|delivery| DeliveryView::new(delivery, &numbers, most_builds, viewer));
@@ -221,12 +222,7 @@ async fn views(
 }
 
 impl DeliveryView {
-    fn new(
-        delivery: Delivery,
-        numbers: &HashMap<BuildId, BuildNumber>,
-        most_builds: usize,
-        viewer: &Viewer,
-    ) -> Self {
+    fn new(delivery: Delivery, numbers: &HashMap<BuildId, BuildNumber>, most_builds: usize, viewer: &Viewer) -> Self {
         let is_webhook = delivery.provider != "api";
         let builds = delivery.builds.iter().take(most_builds);
         Self {
@@ -254,9 +250,15 @@ impl HookView {
         use crate::domain::repository::Provider;
         let provider = repository.source.provider;
         let (forge, test) = match provider {
-            Provider::Github => ("GitHub", "Settings, Webhooks, the webhook, Recent deliveries, Redeliver"),
+            Provider::Github => (
+                "GitHub",
+                "Settings, Webhooks, the webhook, Recent deliveries, Redeliver",
+            ),
             Provider::Bitbucket => ("Bitbucket", "Repository settings, Webhooks, View requests, Resend"),
-            Provider::BitbucketServer => ("Bitbucket Data Center", "Repository settings, Webhooks, Test connection"),
+            Provider::BitbucketServer => (
+                "Bitbucket Data Center",
+                "Repository settings, Webhooks, Test connection",
+            ),
         };
         Self {
             url: format!(
@@ -323,7 +325,11 @@ async fn replay(
             Notice::bad(format!("Taken once more; nothing was queued. {}.", accepted.reason))
         }
         Ok(accepted) => {
-            let numbers: Vec<String> = accepted.queued.iter().map(|build| format!("#{}", build.number)).collect();
+            let numbers: Vec<String> = accepted
+                .queued
+                .iter()
+                .map(|build| format!("#{}", build.number))
+                .collect();
             Notice::good(format!("Taken once more. Queued {}.", numbers.join(", ")))
         }
         Err(problem) if problem.status() == http::StatusCode::CONFLICT => {

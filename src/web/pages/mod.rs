@@ -1,27 +1,34 @@
 //! What people see in a browser: one file per page, each with its own `routes()`. Pages do what the API does, by the same
 //! calls, and show it; every one works without script, except live updates.
 
+mod answer;
+mod badge;
 mod build;
+mod build_actions;
+mod build_chart;
 mod build_failure;
+mod build_list;
 mod build_log;
 mod build_steps;
-mod badge;
-mod build_chart;
+mod builds;
 mod dashboard;
+mod deliveries;
 mod explore;
 mod form;
 mod markdown;
 mod notice;
 mod page;
-mod set_up;
-pub(super) mod settings;
-mod sign_in;
-mod start_page;
+mod payload;
+mod queue;
 mod repository;
 mod repository_head;
 mod repository_list;
 mod repository_tags;
+mod set_up;
+pub(super) mod settings;
+mod sign_in;
 mod theme;
+mod trigger;
 mod viewer;
 mod words;
 
@@ -35,8 +42,12 @@ use super::{Web, assets};
 pub fn routes() -> Router<Web> {
     Router::new()
         .merge(build::routes())
+        .merge(build_actions::routes())
+        .merge(builds::routes())
+        .merge(deliveries::routes())
+        .merge(queue::routes())
+        .merge(trigger::routes())
         .merge(build_log::routes())
-        .merge(start_page::routes())
         .merge(sign_in::routes())
         .merge(set_up::routes())
         .merge(settings::routes())

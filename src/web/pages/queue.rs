@@ -91,7 +91,10 @@ async fn page(State(web): State<Web>, viewer: Viewer, Query(parameters): Query<Q
         status: Some(status),
         // What may be seen of each is decided below.
         all: true,
-        after: parameters.after.clone().or_else(|| Some(BuildId::from(BEFORE_EVERY_ID))),
+        after: parameters
+            .after
+            .clone()
+            .or_else(|| Some(BuildId::from(BEFORE_EVERY_ID))),
         limit,
         ..BuildFilter::default()
     };
@@ -111,7 +114,10 @@ async fn page(State(web): State<Web>, viewer: Viewer, Query(parameters): Query<Q
         false => vec![],
     };
     let words = Workers::look_up(&web).await?;
-    let more = waiting.last().filter(|_| has_more).map(|last| format!("/queue?after={}", last.id));
+    let more = waiting
+        .last()
+        .filter(|_| has_more)
+        .map(|last| format!("/queue?after={}", last.id));
     let waiting = waiting.into_iter().enumerate().map(|(index, build)| Item {
         starts: starts.get(index).map(|at| When::new(*at, viewer.now)),
         ..Item::new(build, &words, &viewer)
@@ -147,9 +153,11 @@ fn worker_views(workers: Vec<Worker>, running: Vec<Build>, words: &Workers, view
     let mut running: Vec<Option<Build>> = running.into_iter().rev().map(Some).collect();
     let mut views = Vec::new();
     for worker in workers {
-        let own = running
-            .iter_mut()
-            .filter(|build| build.as_ref().is_some_and(|build| build.worker_id.as_ref() == Some(&worker.id)));
+        let own = running.iter_mut().filter(|build| {
+            build
+                .as_ref()
+                .is_some_and(|build| build.worker_id.as_ref() == Some(&worker.id))
+        });
         let builds: Vec<Item> = own
             .filter_map(Option::take)
             .map(|build| Item::new(build, words, viewer))

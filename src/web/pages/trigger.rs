@@ -1,21 +1,9 @@
 //! Starting builds by hand: the form that repositories' pages show, and what it leads to.
 
-use axum::{
-    Router,
-    extract::State,
-    response::Response,
-    routing::post,
-};
+use axum::{Router, extract::State, response::Response, routing::post};
 use serde::Deserialize;
 
-use super::{
-    answer::Answer,
-    form::Submitted,
-    notice::Notice,
-    page::local_path,
-    viewer::Viewer,
-    words::counted,
-};
+use super::{answer::Answer, form::Submitted, notice::Notice, page::local_path, viewer::Viewer, words::counted};
 use crate::{
     domain::{
         ids::RuleId,
@@ -117,7 +105,10 @@ async fn trigger(
         Ok(trigger) => trigger,
         Err(refused) => {
             let reasons: Vec<&str> = refused.errors().iter().map(|error| error.message.as_str()).collect();
-            return Ok(answer.done(next, &Notice::bad(format!("Nothing was started: {}.", reasons.join("; ")))));
+            return Ok(answer.done(
+                next,
+                &Notice::bad(format!("Nothing was started: {}.", reasons.join("; "))),
+            ));
         }
     };
     trigger.rule = filled(&form.rule).map(RuleId::from);
@@ -137,10 +128,12 @@ fn told(triggered: &Triggered, repository: &Repository, wanted: Option<&RuleId>)
         .not_built
         .iter()
         .filter(|(rule, _)| wanted.is_none_or(|wanted| wanted == rule))
-        .map(|(id, reason)| match repository.rules.iter().find(|rule| rule.id == *id) {
-            Some(rule) => format!("{}: {reason}", label(rule)),
-            None => reason.clone(),
-        })
+        .map(
+            |(id, reason)| match repository.rules.iter().find(|rule| rule.id == *id) {
+                Some(rule) => format!("{}: {reason}", label(rule)),
+                None => reason.clone(),
+            },
+        )
         .collect();
     if repository.rules.is_empty() {
         reasons.push("the repository has no rules".to_owned());
