@@ -5,8 +5,6 @@ mod answer;
 mod badge;
 mod build;
 mod build_actions;
-mod badge;
-mod build;
 mod build_chart;
 mod build_failure;
 mod build_list;
