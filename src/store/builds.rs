@@ -5,7 +5,7 @@ use std::fmt::Write;
 use chrono::{DateTime, Utc};
 
 use super::{
-    AFTER_EVERY_ID, Reader, Store, StoreError, from_json,
+    AFTER_EVERY_ID, Reader, Sight, Store, StoreError, from_json,
     intake::{pieces, placeholders},
     known, on,
 };
@@ -62,10 +62,7 @@ pub struct BuildFilter {
     /// The branch or tag, whole.
     pub source_name: Option<String>,
     pub cause: Option<CauseKind>,
-    /// Private repositories of this namespace are seen too.
-    pub own_namespace: Option<String>,
-    /// An administrator sees everything.
-    pub all: bool,
+    pub sight: Sight,
     /// Only those older than this one.
     pub before: Option<BuildId>,
     /// Only those newer than this one, and of them the oldest.
@@ -183,8 +180,7 @@ impl TryFrom<Row> for Build {
 
 impl BuildFilter {
     /// The statement that selects a page. Conditions that a parameter could switch off would keep indexes from being used,
-    /// so that each selection has a statement of its own. `$1`: everything may be seen, `$2`: the caller's namespace, `$3` and
-    /// `$4`: newer and older than these, `$5`: the page's size, then one parameter for each condition.
+    /// so that each selection has a statement of its own. `$1` and `$2`: [`Sight`], `$3` and `$4`: newer and older than these, `$5`: the page's size, then one parameter for each condition.
     pub(super) fn sql(&self) -> String {
         let mut sql = select_builds!("where ").to_owned();
         for (index, (column, _)) in self.conditions().enumerate() {
@@ -194,7 +190,9 @@ impl BuildFilter {
         let order = if self.after.is_some() { "asc" } else { "desc" };
         let _ = write!(
             sql,
-            "($1 or r.visibility = 'public' or r.namespace = $2) and b.id > $3 and b.id < $4 order by b.id {order} limit $5"
+            "($1 or r.visibility = 'public' \
+             or r.namespace in (select namespace from readable_namespaces where user_id = $2)) \
+             and b.id > $3 and b.id < $4 order by b.id {order} limit $5"
         );
         sql
     }
@@ -236,8 +234,8 @@ impl Store {
         let mut reader = self.reader().await?;
         let mut rows = on!(reader.handle(), c => {
             let mut query = sqlx::query_as::<_, Row>(sqlx::AssertSqlSafe(sql))
-                .bind(filter.all)
-                .bind(filter.own_namespace.as_deref().unwrap_or_default())
+                .bind(filter.sight.is_everything())
+                .bind(filter.sight.user())
                 .bind(filter.after.as_ref().map_or("", BuildId::as_str))
                 .bind(filter.before.as_ref().map_or(AFTER_EVERY_ID, BuildId::as_str))
                 .bind(i64::from(filter.limit));

@@ -5,6 +5,7 @@
 
 mod api;
 mod assets;
+mod audit;
 mod auth;
 mod build_selection;
 mod entitlement;
@@ -12,6 +13,7 @@ mod guard;
 mod json;
 mod live;
 mod metrics;
+mod organisations;
 mod pages;
 mod parameters;
 mod password_work;

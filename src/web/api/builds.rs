@@ -6,6 +6,7 @@ use axum::{Json, extract::State};
 use chrono::{DateTime, TimeDelta, Utc};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
@@ -14,15 +15,18 @@ use super::{
 };
 use crate::{
     domain::{
+        access::Role,
+        audit::Action,
         build::{BaseImage, Cause, Failure, Phase, Status, Step},
         engine_health::EngineHealth,
         ids::{BuildId, RuleId},
         rule::SourceType,
     },
     intake::RetryInputs,
-    store::{Accepted, Build, BuildFilter, User, Worker},
+    store::{Accepted, Actor, Build, BuildFilter, Sight, User, Worker},
     web::{
         Web,
+        audit::Origin,
         auth::{Caller, visible_repository},
         build_selection::{BuildSelection, BuildSelectionParameters},
         json::StrictJson,
@@ -199,7 +203,7 @@ pub async fn visible_build(web: &Web, caller: &Caller, id: &str) -> Result<Build
 pub async fn writable_build<'a>(web: &Web, caller: &'a Caller, id: &str) -> Result<(Build, &'a User), Problem> {
     caller.user()?;
     let build = visible_build(web, caller, id).await?;
-    let user = caller.writer_of(build.repository.namespace())?;
+    let user = caller.may(build.repository.namespace(), Role::Write)?;
     Ok((build, user))
 }
 
@@ -234,8 +238,7 @@ async fn list(
     Query(ListParameters { page, selection }): Query<ListParameters>,
 ) -> Result<Json<List<BuildDocument>>, Problem> {
     let filter = BuildFilter {
-        own_namespace: caller.own_namespace().map(str::to_owned),
-        all: caller.is_admin(),
+        sight: caller.sight(),
         ..filter_of(&page, &selection)
     };
     page_of_builds(&web, &page, &filter).await
@@ -260,7 +263,7 @@ async fn list_of_repository(
     let filter = BuildFilter {
         repository: Some(repository.id),
         // That it may be seen has been decided.
-        all: true,
+        sight: Sight::Everything,
         ..filter_of(&page, &selection)
     };
     page_of_builds(&web, &page, &filter).await
@@ -317,21 +320,26 @@ pub struct Empty {}
 async fn cancel(
     State(web): State<Web>,
     caller: Caller,
+    origin: Origin,
     Segments(id): Segments<String>,
     Query(()): Query<()>,
     body: StrictJson<Empty>,
 ) -> Result<(StatusCode, Json<BuildDocument>), Problem> {
     let (build, user) = writable_build(&web, &caller, &id).await?;
     let Empty {} = body.checked()?;
-    cancel_build(&web, &build, user).await?;
+    cancel_build(&web, &build, origin.actor(&user.name)).await?;
     let build = visible_build(&web, &caller, &id).await?;
     Ok((StatusCode::ACCEPTED, Json(Workers::look_up(&web).await?.show(build))))
 }
 
 /// Asks for a build to be canceled. 409 if it has ended otherwise.
-pub async fn cancel_build(web: &Web, build: &Build, user: &User) -> Result<(), Problem> {
+pub async fn cancel_build(web: &Web, build: &Build, actor: Actor) -> Result<(), Problem> {
     let was_queued = build.status == Status::Queued;
-    match web.store.request_cancel(&build.id, &user.name, web.clock.now()).await? {
+    match web
+        .store
+        .request_cancel(&build.id, &actor.name, web.clock.now())
+        .await?
+    {
         None => return Err(Problem::not_found("build")),
         Some(Status::Canceled) if was_queued => {
             web.signals.queue_changed();
@@ -346,6 +354,9 @@ pub async fn cancel_build(web: &Web, build: &Build, user: &User) -> Result<(), P
         Some(_) => web.signals.cancel_requested(),
     }
     web.logs.hub().changed(&build.id);
+    let (name, namespace) = (build.repository.to_string(), build.repository.namespace());
+    web.note(actor.did(Action::BuildCanceled, name, namespace, json!({ "build": build.number })))
+        .await;
     Ok(())
 }
 
@@ -379,6 +390,7 @@ enum InputsChoice {
 async fn retry(
     State(web): State<Web>,
     caller: Caller,
+    origin: Origin,
     Segments(id): Segments<String>,
     Query(()): Query<()>,
     body: StrictJson<RetryInput>,
@@ -388,13 +400,17 @@ async fn retry(
         InputsChoice::Same => RetryInputs::Same,
         InputsChoice::Refresh => RetryInputs::Refresh,
     };
-    let accepted = retry_build(&web, &build, inputs, user).await?;
+    let accepted = retry_build(&web, &build, inputs, origin.actor(&user.name)).await?;
     Ok((StatusCode::ACCEPTED, Json(Started::new(accepted, vec![]))))
 }
 
 /// Tries a build again, as a new build. 409 if it has not ended, or its rule is gone.
-pub async fn retry_build(web: &Web, build: &Build, inputs: RetryInputs, user: &User) -> Result<Accepted, Problem> {
+pub async fn retry_build(web: &Web, build: &Build, inputs: RetryInputs, actor: Actor) -> Result<Accepted, Problem> {
     let repository = web.store.repository_named(&build.repository).await?;
     let repository = repository.ok_or_else(|| Problem::not_found("build"))?;
-    Ok(web.intake.retry(&repository, build, inputs, &user.name).await?)
+    let accepted = web.intake.retry(&repository, build, inputs, &actor.name).await?;
+    let (name, namespace) = (build.repository.to_string(), build.repository.namespace());
+    web.note(actor.did(Action::BuildRetried, name, namespace, json!({ "build": build.number })))
+        .await;
+    Ok(accepted)
 }

@@ -4,6 +4,7 @@ use axum::{Json, extract::State};
 use chrono::{DateTime, Utc};
 use http::StatusCode;
 use serde::Serialize;
+use serde_json::json;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
@@ -12,14 +13,17 @@ use super::{
 };
 use crate::{
     domain::{
+        access::Role,
+        audit::Action,
         delivery::Outcome,
         ids::{BuildId, DeliveryId},
         repository::Repository,
     },
-    store::{Accepted, Delivery, DeliveryFilter},
+    store::{Accepted, Actor, Delivery, DeliveryFilter},
     web::{
         Web,
-        auth::{Caller, writable_repository},
+        audit::Origin,
+        auth::{Caller, repository_for},
         json::StrictJson,
         parameters::{FromParameters, IdPath, Parameters, Query, RepositoryPath, Segments},
         problem::{FieldError, Problem},
@@ -105,7 +109,7 @@ async fn list(
     Segments(name): Segments<(String, String)>,
     Query(ListParameters { page, outcome }): Query<ListParameters>,
 ) -> Result<Json<List<DeliveryDocument>>, Problem> {
-    let (repository, _) = writable_repository(&web, &caller, &name).await?;
+    let (repository, _) = repository_for(&web, &caller, &name, Role::Write).await?;
     let filter = DeliveryFilter {
         outcome,
         before: page.cursor.as_deref().map(DeliveryId::from),
@@ -132,18 +136,24 @@ async fn list(
 async fn replay(
     State(web): State<Web>,
     caller: Caller,
+    origin: Origin,
     Segments((namespace, name, id)): Segments<(String, String, String)>,
     Query(()): Query<()>,
     body: StrictJson<Empty>,
 ) -> Result<(StatusCode, Json<WebhookDocument>), Problem> {
-    let (repository, _) = writable_repository(&web, &caller, &(namespace, name)).await?;
+    let (repository, user) = repository_for(&web, &caller, &(namespace, name), Role::Write).await?;
     let Empty {} = body.checked()?;
-    let accepted = replay_delivery(&web, &repository, &DeliveryId::from(id)).await?;
+    let accepted = replay_delivery(&web, &repository, &DeliveryId::from(id), origin.actor(&user.name)).await?;
     Ok((StatusCode::ACCEPTED, Json(WebhookDocument::from(accepted))))
 }
 
 /// Takes a webhook once more. 409 if it has no body of its own.
-pub async fn replay_delivery(web: &Web, repository: &Repository, id: &DeliveryId) -> Result<Accepted, Problem> {
+pub async fn replay_delivery(
+    web: &Web,
+    repository: &Repository,
+    id: &DeliveryId,
+    actor: Actor,
+) -> Result<Accepted, Problem> {
     let found = web.store.delivery(&repository.id, id).await?;
     let (delivery, body) = found.ok_or_else(|| Problem::not_found("delivery"))?;
     let body = body.ok_or_else(|| {
@@ -151,5 +161,10 @@ pub async fn replay_delivery(web: &Web, repository: &Repository, id: &DeliveryId
             "this delivery has no body of its own: it was a click, or repeats an earlier one; replay that",
         )
     })?;
-    Ok(web.intake.replay(repository, &delivery, body).await?)
+    let accepted = web.intake.replay(repository, &delivery, body).await?;
+    let (name, namespace) = (repository.name.to_string(), repository.name.namespace());
+    let detail = json!({ "delivery": delivery.id });
+    web.note(actor.did(Action::DeliveryReplayed, name, namespace, detail))
+        .await;
+    Ok(accepted)
 }

@@ -3,21 +3,26 @@
 use axum::{Json, extract::State};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     domain::{
+        access::Role,
+        audit::Action,
         build::Status,
         event::is_object_name,
         ids::{BuildId, RuleId},
         image::is_valid_tag,
+        repository::Repository,
         rule::{SourceType, is_valid_ref_name},
     },
-    intake::{self, Trigger},
-    store::Accepted,
+    intake::{self, Trigger, Triggered},
+    store::{Accepted, Actor},
     web::{
         Web,
-        auth::{Caller, writable_repository},
+        audit::Origin,
+        auth::{Caller, repository_for},
         json::StrictJson,
         parameters::{Query, RepositoryPath, Segments},
         problem::{FieldError, Problem},
@@ -151,17 +156,33 @@ fn not_built_because(rules: Vec<(RuleId, String)>) -> Vec<NotBuilt> {
 async fn trigger(
     State(web): State<Web>,
     caller: Caller,
+    origin: Origin,
     Segments(name): Segments<(String, String)>,
     Query(()): Query<()>,
     body: StrictJson<TriggerInput>,
 ) -> Result<(StatusCode, Json<Started>), Problem> {
-    let (repository, user) = writable_repository(&web, &caller, &name).await?;
+    let (repository, user) = repository_for(&web, &caller, &name, Role::Write).await?;
     let trigger = body.checked()?.check()?;
-    let triggered = web.intake.trigger(&repository, &trigger, &user.name).await?;
+    let triggered = trigger_builds(&web, &repository, &trigger, origin.actor(&user.name)).await?;
     Ok((
         StatusCode::ACCEPTED,
         Json(Started::new(triggered.accepted, triggered.not_built)),
     ))
+}
+
+/// Starts builds by hand, whoever was found to be entitled.
+pub async fn trigger_builds(
+    web: &Web,
+    repository: &Repository,
+    trigger: &Trigger,
+    actor: Actor,
+) -> Result<Triggered, Problem> {
+    let triggered = web.intake.trigger(repository, trigger, &actor.name).await?;
+    let builds: Vec<i64> = triggered.accepted.queued.iter().map(|build| build.number).collect();
+    let (name, namespace) = (repository.name.to_string(), repository.name.namespace());
+    web.note(actor.did(Action::BuildTriggered, name, namespace, json!({ "builds": builds })))
+        .await;
+    Ok(triggered)
 }
 
 /// A ref that might be pushed.
@@ -202,7 +223,7 @@ async fn preview(
     Query(()): Query<()>,
     body: StrictJson<PreviewInput>,
 ) -> Result<Json<Preview>, Problem> {
-    let (repository, _) = writable_repository(&web, &caller, &name).await?;
+    let (repository, _) = repository_for(&web, &caller, &name, Role::Write).await?;
     let input = body.checked()?;
     if let Some(error) = check_ref_name(&input.source_name) {
         return Err(Problem::invalid(vec![error]));

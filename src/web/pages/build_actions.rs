@@ -9,6 +9,7 @@ use crate::{
     web::{
         Web,
         api::builds::{cancel_build, retry_build, writable_build},
+        audit::Origin,
         parameters::{Query, Segments},
         problem::Problem,
     },
@@ -31,6 +32,7 @@ async fn cancel(
     Segments(id): Segments<String>,
     Query(()): Query<()>,
     answer: Answer,
+    origin: Origin,
     Submitted { viewer, form }: Submitted<CancelFields>,
 ) -> Result<Response, Problem> {
     let (build, user) = writable_build(&web, &viewer.caller, &id).await?;
@@ -38,7 +40,7 @@ async fn cancel(
     let next = form.next.as_deref().map_or(page.as_str(), local_path);
     let name = format!("{} #{}", build.repository, build.number);
     // That it has ended meanwhile is no mistake of whoever saw it run.
-    let notice = match cancel_build(&web, &build, user).await {
+    let notice = match cancel_build(&web, &build, origin.actor(&user.name)).await {
         Ok(()) => Notice::good(format!("{name} is canceled.")),
         Err(problem) if problem.status() == http::StatusCode::CONFLICT => {
             Notice::bad(format!("{name} was not canceled: {}.", problem.detail()))
@@ -68,6 +70,7 @@ async fn retry(
     Segments(id): Segments<String>,
     Query(()): Query<()>,
     answer: Answer,
+    origin: Origin,
     Submitted { viewer, form }: Submitted<RetryFields>,
 ) -> Result<Response, Problem> {
     let (build, user) = writable_build(&web, &viewer.caller, &id).await?;
@@ -76,7 +79,7 @@ async fn retry(
         Inputs::Refresh => RetryInputs::Refresh,
     };
     let old = format!("/builds/{}", build.id);
-    let accepted = match retry_build(&web, &build, inputs, user).await {
+    let accepted = match retry_build(&web, &build, inputs, origin.actor(&user.name)).await {
         Ok(accepted) => accepted,
         Err(problem) if problem.status() == http::StatusCode::CONFLICT => {
             let notice = Notice::bad(format!("It was not tried again: {}.", problem.detail()));

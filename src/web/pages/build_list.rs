@@ -14,7 +14,7 @@ use crate::{
         repository::Repository,
         rule::SourceType,
     },
-    store::{Build, BuildFilter},
+    store::{Build, BuildFilter, Sight},
     web::{
         Web,
         api::builds::Workers,
@@ -118,8 +118,7 @@ impl BuildList {
     /// The builds that the viewer may see of all repositories.
     pub async fn of_all(web: &Web, viewer: &Viewer, parameters: ListParameters) -> Result<Self, Problem> {
         let sight = BuildFilter {
-            own_namespace: viewer.caller.own_namespace().map(str::to_owned),
-            all: viewer.caller.is_admin(),
+            sight: viewer.caller.sight(),
             ..parameters.selection.filter()
         };
         let form = SelectionForm::new(&parameters.selection, None);
@@ -137,7 +136,7 @@ impl BuildList {
         let sight = BuildFilter {
             repository: Some(repository.id.clone()),
             // That it may be seen has been decided.
-            all: true,
+            sight: Sight::Everything,
             ..parameters.selection.filter()
         };
         let form = SelectionForm::new(&parameters.selection, Some(repository));

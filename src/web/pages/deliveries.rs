@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     domain::{
+        access::Role,
         delivery::Outcome,
         ids::{BuildId, DeliveryId},
         repository::Repository,
@@ -34,7 +35,8 @@ use crate::{
     web::{
         Web,
         api::deliveries::{replay_delivery, take_outcome},
-        auth::writable_repository,
+        audit::Origin,
+        auth::repository_for,
         parameters::{FromParameters, Parameters, Query, Segments},
         problem::{FieldError, Problem},
     },
@@ -123,7 +125,7 @@ async fn list(
     Segments(name): Segments<(String, String)>,
     Query(parameters): Query<ListParameters>,
 ) -> PageResult {
-    let (repository, _) = writable_repository(&web, &viewer.caller, &name).await?;
+    let (repository, _) = repository_for(&web, &viewer.caller, &name, Role::Write).await?;
     let head = RepositoryHead::new(&web, &viewer, &repository, Tab::Deliveries).await?;
     let path = format!("/r/{}/deliveries", repository.name);
     let page = fetch(&web, &repository, &parameters).await?;
@@ -289,7 +291,7 @@ async fn one(
     Segments((namespace, name, id)): Segments<(String, String, String)>,
     Query(()): Query<()>,
 ) -> PageResult {
-    let (repository, _) = writable_repository(&web, &viewer.caller, &(namespace, name)).await?;
+    let (repository, _) = repository_for(&web, &viewer.caller, &(namespace, name), Role::Write).await?;
     let found = web.store.delivery(&repository.id, &DeliveryId::from(id)).await?;
     let (delivery, body) = found.ok_or_else(|| Problem::not_found("delivery"))?;
     let head = RepositoryHead::new(&web, &viewer, &repository, Tab::Deliveries).await?;
@@ -315,12 +317,13 @@ async fn replay(
     Segments((namespace, name, id)): Segments<(String, String, String)>,
     Query(()): Query<()>,
     answer: Answer,
+    origin: Origin,
     Submitted { viewer, form }: Submitted<ReplayFields>,
 ) -> Result<Response, Problem> {
-    let (repository, _) = writable_repository(&web, &viewer.caller, &(namespace, name)).await?;
+    let (repository, user) = repository_for(&web, &viewer.caller, &(namespace, name), Role::Write).await?;
     let list = format!("/r/{}/deliveries", repository.name);
     let next = form.next.as_deref().map_or(list.as_str(), local_path);
-    let notice = match replay_delivery(&web, &repository, &DeliveryId::from(id)).await {
+    let notice = match replay_delivery(&web, &repository, &DeliveryId::from(id), origin.actor(&user.name)).await {
         Ok(accepted) if accepted.queued.is_empty() => {
             Notice::bad(format!("Taken once more; nothing was queued. {}.", accepted.reason))
         }

@@ -2,6 +2,7 @@
 //! calls, and show it; every one works without script, except live updates.
 
 mod answer;
+mod audit_row;
 mod badge;
 mod build;
 mod build_actions;
@@ -17,6 +18,7 @@ mod explore;
 mod form;
 mod markdown;
 mod notice;
+mod organisation;
 mod page;
 mod payload;
 mod queue;
@@ -56,6 +58,7 @@ pub fn routes() -> Router<Web> {
         .merge(explore::routes())
         .merge(repository::routes())
         .merge(repository_tags::routes())
+        .merge(organisation::routes())
         .merge(theme::routes())
         .layer(middleware::from_fn(forget_shown_notice))
         .merge(assets::routes())

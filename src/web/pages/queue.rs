@@ -14,8 +14,8 @@ use super::{
     words::When,
 };
 use crate::{
-    domain::{build::Status, engine_health::EngineHealth, ids::BuildId},
-    store::{Build, BuildFilter, Worker},
+    domain::{access::Role, build::Status, engine_health::EngineHealth, ids::BuildId},
+    store::{Build, BuildFilter, Sight, Worker},
     web::{
         Web,
         api::builds::{Workers, alive_since},
@@ -90,7 +90,7 @@ async fn page(State(web): State<Web>, viewer: Viewer, Query(parameters): Query<Q
     let in_state = |status, limit| BuildFilter {
         status: Some(status),
         // What may be seen of each is decided below.
-        all: true,
+        sight: Sight::Everything,
         after: parameters
             .after
             .clone()
@@ -142,7 +142,7 @@ impl Item {
         Self {
             position: build.queue_position,
             starts: None,
-            may_cancel: viewer.caller.may_write(namespace) && !build.cancel_requested,
+            may_cancel: viewer.caller.has_role(namespace, Role::Write) && !build.cancel_requested,
             build: may_see.then(|| BuildRow::new(build, words, viewer, true)),
         }
     }

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use super::{answer::Answer, form::Submitted, notice::Notice, page::local_path, viewer::Viewer, words::counted};
 use crate::{
     domain::{
+        access::Role,
         ids::RuleId,
         repository::Repository,
         rule::{Rule, SourceType},
@@ -13,8 +14,9 @@ use crate::{
     intake::Triggered,
     web::{
         Web,
-        api::triggers::TriggerInput,
-        auth::writable_repository,
+        api::triggers::{TriggerInput, trigger_builds},
+        audit::Origin,
+        auth::repository_for,
         parameters::{Query, Segments},
         problem::Problem,
     },
@@ -47,7 +49,7 @@ impl TriggerForm {
     /// None where the viewer may not start builds. `next`: the page that it stands on.
     pub fn new(viewer: &Viewer, repository: &Repository, next: &str) -> Option<Self> {
         let name = &repository.name;
-        viewer.caller.may_write(name.namespace()).then(|| Self {
+        viewer.caller.has_role(name.namespace(), Role::Write).then(|| Self {
             action: format!("/r/{name}/trigger"),
             next: next.to_owned(),
             has_literal: repository.rules.iter().any(|rule| rule.literal_source().is_some()),
@@ -87,9 +89,10 @@ async fn trigger(
     Segments(name): Segments<(String, String)>,
     Query(()): Query<()>,
     answer: Answer,
+    origin: Origin,
     Submitted { viewer, form }: Submitted<TriggerFields>,
 ) -> Result<Response, Problem> {
-    let (repository, user) = writable_repository(&web, &viewer.caller, &name).await?;
+    let (repository, user) = repository_for(&web, &viewer.caller, &name, Role::Write).await?;
     let filled = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
     let source_name = filled(&form.source_name);
     let input = TriggerInput {
@@ -112,7 +115,7 @@ async fn trigger(
         }
     };
     trigger.rule = filled(&form.rule).map(RuleId::from);
-    let triggered = web.intake.trigger(&repository, &trigger, &user.name).await?;
+    let triggered = trigger_builds(&web, &repository, &trigger, origin.actor(&user.name)).await?;
     Ok(answer.done(next, &told(&triggered, &repository, trigger.rule.as_ref())))
 }
 
