@@ -7,12 +7,15 @@
 
 mod app;
 mod browser;
+mod build_pages;
 mod builds;
 mod connections;
 mod deliveries;
+mod delivery_pages;
 mod forges;
 mod health;
 mod lists;
+mod live;
 mod logs;
 mod openapi;
 mod pages;
