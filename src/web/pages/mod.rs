@@ -21,6 +21,7 @@ mod markdown;
 mod notice;
 mod organisation;
 mod page;
+mod person;
 mod provider_refusal;
 mod provider_sign_in;
 mod payload;
@@ -57,6 +58,7 @@ pub fn routes() -> Router<Web> {
         .merge(sign_in::routes())
         .merge(set_up::routes())
         .merge(settings::routes())
+        .merge(person::routes())
         .merge(badge::routes())
         .merge(dashboard::routes())
         .merge(explore::routes())
