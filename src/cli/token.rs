@@ -5,6 +5,7 @@ use clap::Subcommand;
 use secrecy::ExposeSecret;
 
 use super::{
+    audit::write_down,
     duration::parse_duration,
     failure::Failure,
     output::Output,
@@ -12,7 +13,7 @@ use super::{
     user::{open, parse_name},
 };
 use crate::{
-    domain::{access::Scope, ids::TokenId},
+    domain::{access::Scope, audit, ids::TokenId},
     store::NewToken,
     tokens,
 };
@@ -87,8 +88,13 @@ impl Create {
                 expires_at: self.expires.map(|expires| created_at + expires),
             })
             .await;
+        let detail = serde_json::json!({ "scope": self.scope });
+        let written = match added {
+            Ok(()) => write_down(&opened, audit::Action::TokenCreated, &self.label, &user.name, detail).await,
+            Err(error) => Err(Failure::caused_by(&error)),
+        };
         opened.store.close().await;
-        added.map_err(|error| Failure::caused_by(&error))?;
+        written?;
         out.line(token.expose_secret())?;
         Ok(())
     }

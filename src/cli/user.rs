@@ -6,13 +6,14 @@ use clap::Subcommand;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
+    audit::write_down,
     failure::Failure,
     output::{Output, note},
     settings::SettingsArgs,
 };
 use crate::{
     app::{self, Opened},
-    domain::{access::Access, ids::UserId, repository::check_name},
+    domain::{access::Access, audit, ids::UserId, repository::check_name},
     passwords, store,
 };
 
@@ -92,15 +93,17 @@ async fn add(name: String, is_admin: bool, settings: SettingsArgs) -> Result<(),
         access: Access::default(),
     };
     let added = opened.store.add_user(&user, &hash).await;
+    let detail = serde_json::json!({ "is_admin": is_admin });
+    let added = written_down(&opened, added, audit::Action::UserCreated, &user.name, detail).await;
     opened.store.close().await;
-    match added.map_err(|error| Failure::caused_by(&error))? {
+    match added? {
         true => {
             note(&format!("added {}", user.name));
             Ok(())
         }
         false => Err(Failure::Failed(format!(
-            "there is a user {} already; `hullworks user passwd {}` sets a new password",
-            user.name, user.name
+            "{0} is taken; if it is a user and no organisation, `hullworks user passwd {0}` sets a new password",
+            user.name
         ))),
     }
 }
@@ -131,14 +134,31 @@ async fn passwd(name: &str, settings: SettingsArgs) -> Result<(), Failure> {
     let hash = read_and_hash()?;
     let opened = open(&config).await?;
     let changed = opened.store.set_password(name, &hash, None).await;
+    let detail = serde_json::json!({});
+    let changed = written_down(&opened, changed, audit::Action::PasswordChanged, name, detail).await;
     opened.store.close().await;
-    match changed.map_err(|error| Failure::caused_by(&error))? {
+    match changed? {
         true => {
             note(&format!("changed the password of {name}"));
             Ok(())
         }
         false => Err(Failure::Failed(format!("there is no user {name}"))),
     }
+}
+
+/// Whether it was done; if so, the audit log has it.
+async fn written_down(
+    opened: &Opened,
+    done: Result<bool, store::StoreError>,
+    action: audit::Action,
+    name: &str,
+    detail: serde_json::Value,
+) -> Result<bool, Failure> {
+    let done = done.map_err(|error| Failure::caused_by(&error))?;
+    if done {
+        write_down(opened, action, name, "", detail).await?;
+    }
+    Ok(done)
 }
 
 fn to_json(user: &store::User) -> serde_json::Value {

@@ -7,6 +7,7 @@
 
 mod access;
 mod app;
+mod audit;
 mod browser;
 mod build_page;
 mod builds;
@@ -31,6 +32,5 @@ mod sessions;
 mod set_up;
 mod settings;
 mod sign_in;
-mod start_page;
 mod validation;
 mod webhooks;

@@ -10,23 +10,31 @@ use axum::{
 use http::{HeaderValue, StatusCode, header};
 use secrecy::SecretString;
 use serde::Deserialize;
+use serde_json::json;
 
 use super::{
     form::{Submitted, Unsigned},
     page::{PageResult, local_path, render_with, see_other},
     viewer::Viewer,
 };
-use crate::web::{
-    Web,
-    parameters::{FromParameters, Parameters, Query},
-    password_work::typed,
-    problem::FieldError,
-    session,
-    throttle::Wait,
-    visitor::Visitor,
+use crate::{
+    domain::{audit::Action, repository::check_name},
+    web::{
+        Web,
+        audit::Origin,
+        parameters::{FromParameters, Parameters, Query},
+        password_work::typed,
+        problem::FieldError,
+        session,
+        throttle::Wait,
+        visitor::Visitor,
+    },
 };
 
 const REFUSED: &str = "This name and this password do not belong together. Check both, capital letters too.";
+
+/// Stands in the audit log for what was given as a name and cannot be one.
+const NO_NAME: &str = "(no name)";
 
 pub(super) fn routes() -> Router<Web> {
     Router::new()
@@ -109,6 +117,7 @@ fn render(
 async fn sign_in(
     State(web): State<Web>,
     visitor: Visitor,
+    origin: Origin,
     viewer: Viewer,
     Query(()): Query<()>,
     Unsigned(form): Unsigned<SignIn>,
@@ -132,6 +141,10 @@ async fn sign_in(
     let is_right = web.passwords.verify(form.password, hash).await?;
     let Some(user) = user.filter(|_| is_right) else {
         tracing::info!(user = name, address = visitor.address_text(), "a sign-in was refused");
+        // What is no name may well be a password in the wrong field.
+        let given = if check_name(name).is_ok() { name } else { NO_NAME };
+        web.note(origin.actor(given).did(Action::SignInFailed, given, "", json!({})))
+            .await;
         return render(
             &web,
             viewer,
@@ -144,6 +157,12 @@ async fn sign_in(
     web.throttle.succeeded(Some(name), visitor.address);
     let cookie = session::begin(&web, &user.id, viewer.session.as_ref(), &visitor).await?;
     tracing::info!(user = user.name, address = visitor.address_text(), "signed in");
+    web.note(
+        origin
+            .actor(&user.name)
+            .did(Action::SignedIn, &user.name, "", json!({})),
+    )
+    .await;
     Ok((cookie, see_other(local_path(&form.next))).into_response())
 }
 

@@ -9,12 +9,14 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
+use serde_json::json;
 
 use crate::{
-    domain::ids::SessionId,
+    domain::{audit::Action, ids::SessionId},
     store::StoredSession,
     web::{
         Web,
+        audit::Origin,
         pages::{
             form::Submitted,
             notice::Notice,
@@ -90,7 +92,12 @@ async fn show(State(web): State<Web>, viewer: Viewer, Query(()): Query<()>) -> P
     })
 }
 
-async fn end(State(web): State<Web>, Query(()): Query<()>, Submitted { viewer, form }: Submitted<End>) -> PageResult {
+async fn end(
+    State(web): State<Web>,
+    origin: Origin,
+    Query(()): Query<()>,
+    Submitted { viewer, form }: Submitted<End>,
+) -> PageResult {
     let ended = SessionId::from(form.id);
     if let Some(own) = viewer.session.as_ref().filter(|own| own.id == ended) {
         return Ok((session::end(&web, own).await?, see_other("/sign-in")).into_response());
@@ -99,11 +106,15 @@ async fn end(State(web): State<Web>, Query(()): Query<()>, Submitted { viewer, f
         return Err(Problem::not_found("session"));
     }
     web.signals.access_changed();
+    let name = &viewer.user()?.name;
+    web.note(origin.actor(name).did(Action::SessionEnded, name, "", json!({})))
+        .await;
     Ok(done(PATH, &Notice::good("The session was ended.")))
 }
 
 async fn end_others(
     State(web): State<Web>,
+    origin: Origin,
     Query(()): Query<()>,
     Submitted {
         viewer,
@@ -111,8 +122,15 @@ async fn end_others(
     }: Submitted<EndOthers>,
 ) -> PageResult {
     let own = viewer.session.as_ref().map(|session| &session.id);
-    web.store.end_sessions(&viewer.user()?.id, own).await?;
+    let ended = web.store.end_sessions(&viewer.user()?.id, own).await?;
     web.signals.access_changed();
+    let name = &viewer.user()?.name;
+    web.note(
+        origin
+            .actor(name)
+            .did(Action::SessionEnded, name, "", json!({ "sessions": ended })),
+    )
+    .await;
     Ok(done(PATH, &Notice::good("Every other session was ended.")))
 }
 
