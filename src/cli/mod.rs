@@ -5,6 +5,7 @@
 
 mod apply;
 mod archive;
+mod audit;
 mod backup;
 mod builds;
 mod cancel;

@@ -7,6 +7,7 @@
 
 mod access;
 mod app;
+mod audit;
 mod browser;
 mod build_page;
 mod build_pages;
