@@ -9,6 +9,7 @@ mod build_history;
 mod builds;
 mod contributions;
 mod deliveries;
+mod identities;
 mod intake;
 mod invitations;
 mod lease;
@@ -48,6 +49,9 @@ pub use self::{
     attempts::Requeue,
     audit::{Actor, AuditEntry, AuditEvent, AuditFilter},
     build_history::{PastBuild, RecentBuild, StatusOf},
+    builds::{Build, BuildFilter},
+    deliveries::{Delivery, DeliveryBody},
+    identities::{Linked, SignedUp, StoredIdentity, Subject, Unlinked},
     builds::{Build, BuildFilter, BuildNumber},
     deliveries::{Delivery, DeliveryBody, DeliveryFilter},
     intake::{Accepted, BuildRequest, NewDelivery, QueuedBuild},

@@ -5,8 +5,14 @@
     reason = "a test fails by panicking; Clippy sees only the functions with #[test] as tests"
 )]
 
+mod access;
 mod app;
 mod browser;
+mod build_page;
+mod builds;
+mod connections;
+mod deliveries;
+mod entitlement;
 mod build_pages;
 mod builds;
 mod connections;
@@ -18,6 +24,8 @@ mod lists;
 mod live;
 mod logs;
 mod openapi;
+mod organisation_pages;
+mod organisations;
 mod pages;
 mod permissions;
 mod protocol;
@@ -25,5 +33,9 @@ mod registries;
 mod repositories;
 mod repository_pages;
 mod secrecy;
+mod sessions;
+mod set_up;
+mod settings;
+mod sign_in;
 mod validation;
 mod webhooks;

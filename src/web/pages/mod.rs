@@ -1,6 +1,7 @@
 //! What people see in a browser: one file per page, each with its own `routes()`. Pages do what the API does, by the same
 //! calls, and show it; every one works without script, except live updates.
 
+mod attempt_cookie;
 mod answer;
 mod audit_row;
 mod badge;
@@ -20,6 +21,9 @@ mod markdown;
 mod notice;
 mod organisation;
 mod page;
+mod person;
+mod provider_refusal;
+mod provider_sign_in;
 mod payload;
 mod queue;
 mod repository;
@@ -43,6 +47,7 @@ use super::{Web, assets};
 /// All pages.
 pub fn routes() -> Router<Web> {
     Router::new()
+        .merge(provider_sign_in::routes())
         .merge(build::routes())
         .merge(build_actions::routes())
         .merge(builds::routes())
@@ -53,6 +58,7 @@ pub fn routes() -> Router<Web> {
         .merge(sign_in::routes())
         .merge(set_up::routes())
         .merge(settings::routes())
+        .merge(person::routes())
         .merge(badge::routes())
         .merge(dashboard::routes())
         .merge(explore::routes())
