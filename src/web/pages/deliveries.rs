@@ -264,18 +264,11 @@ fn forge(provider: &str) -> String {
 
 impl HookView {
     fn new(web: &Web, repository: &Repository) -> Self {
-        use crate::domain::repository::Provider;
         let provider = repository.source.provider;
-        let (forge, test) = match provider {
-            Provider::Github => (
-                "GitHub",
-                "Settings, Webhooks, the webhook, Recent deliveries, Redeliver",
-            ),
-            Provider::Bitbucket => ("Bitbucket", "Repository settings, Webhooks, View requests, Resend"),
-            Provider::BitbucketServer => (
-                "Bitbucket Data Center",
-                "Repository settings, Webhooks, Test connection",
-            ),
+        let test = match provider {
+            Provider::Github => "Settings, Webhooks, the webhook, Recent deliveries, Redeliver",
+            Provider::Bitbucket => "Repository settings, Webhooks, View requests, Resend",
+            Provider::BitbucketServer => "Repository settings, Webhooks, Test connection",
         };
         Self {
             url: format!(
