@@ -29,6 +29,8 @@ pub struct RepositoryChange {
     pub credentials: SourceSecret,
     /// Sealed; `None` keeps what is stored.
     pub webhook_secret: Option<Vec<u8>>,
+    /// Only a repository that was last changed then is changed; `None`: whenever it was.
+    pub last_changed: Option<DateTime<Utc>>,
 }
 
 /// What a change does to the stored credentials of a source.
@@ -56,7 +58,7 @@ pub struct SavedRepository {
 impl Store {
     /// Creates (`existing` is `None`) or replaces a repository.
     ///
-    /// `None`: meanwhile somebody else created or deleted one of that name; look again.
+    /// `None`: meanwhile somebody else created, deleted or changed one of that name; look again.
     pub async fn put_repository(
         &self,
         existing: Option<&RepositoryId>,
@@ -151,7 +153,8 @@ async fn update(
             "update repositories set visibility = $2, description = $3, image = $4, provider = $5, source_url = $6, \
              source_account = $7, submodules = $8, \
              source_credentials = case when $9 then $10 else source_credentials end, \
-             webhook_secret = coalesce($11, webhook_secret), detect_base_images = $12, updated_at = $13 where id = $1",
+             webhook_secret = coalesce($11, webhook_secret), detect_base_images = $12, updated_at = $13 \
+             where id = $1 and updated_at = coalesce($14, updated_at)",
         )
         .bind(id.as_str())
         .bind(change.visibility.as_str())
@@ -166,6 +169,7 @@ async fn update(
         .bind(change.webhook_secret.as_ref())
         .bind(change.detect_base_images)
         .bind(now)
+        .bind(change.last_changed)
         .execute(c)
         .await
         .map(|done| done.rows_affected())

@@ -118,6 +118,7 @@ pub(super) fn change(name: &str) -> RepositoryChange {
         build_secrets: None,
         credentials: SourceSecret::Keep,
         webhook_secret: None,
+        last_changed: None,
     }
 }
 

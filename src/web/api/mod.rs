@@ -1,6 +1,7 @@
 //! The HTTP API under `/api/v1`, one file per resource, and its own description.
 
 mod builds;
+mod changes;
 mod deliveries;
 mod document;
 mod health;
@@ -13,4 +14,8 @@ mod save;
 mod text_pieces;
 mod triggers;
 
-pub use self::openapi::{described_routes, routes};
+pub use self::{
+    changes::{Expected, check, delete, document_of, save, start_first_builds},
+    document::RepositoryInput,
+    openapi::{described_routes, routes},
+};

@@ -2,22 +2,18 @@
 
 use axum::{Json, extract::State, response::IntoResponse};
 use http::StatusCode;
-use secrecy::ExposeSecret;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
+    changes::{self, Expected, save, start_first_builds},
     document::{self, RepositoryDocument, RepositoryInput},
     pagination::{List, Page, PageParameters},
-    save::checked_change,
 };
 use crate::{
     domain::{
-        ids::{BuildId, RepositoryId},
+        ids::RepositoryId,
         repository::{RepositoryName, check_name},
     },
-    secrets,
-    store::{NewRepository, SavedRepository},
-    tokens,
     web::{
         Web,
         auth::{Caller, visible_repository, writable_repository},
@@ -26,9 +22,6 @@ use crate::{
         problem::{FieldError, Problem},
     },
 };
-
-/// How often a change is tried again when somebody else made or deleted the repository in between.
-const ATTEMPTS: usize = 4;
 
 pub(super) fn routes() -> OpenApiRouter<Web> {
     OpenApiRouter::new()
@@ -119,52 +112,16 @@ async fn put(
     check_name(&namespace).map_err(|error| Problem::field("namespace", error.to_string()))?;
     let name = RepositoryName::new(&namespace, &name).map_err(|error| Problem::field("name", error.to_string()))?;
     let user = caller.writer_of(&namespace)?;
-    let (saved, secret) = save(&web, &name, &body.checked()?).await?;
-    if parameters.build && web.store.last_build(&saved.repository.id).await?.is_none() {
-        // The answer holds a secret that is never shown again, so a first build that cannot be queued now does not
-        // take its place; `last_build` shows that there is none, and the same request again tries again.
-        if let Err(error) = web.intake.first_builds(&saved.repository, &user.name).await {
-            tracing::warn!(%error, repository = %saved.repository.name, "failed to start the first builds");
-        }
+    let saved = save(&web, &name, &body.checked()?, Expected::Anything).await?;
+    if parameters.build {
+        start_first_builds(&web, &saved.repository, &user.name).await?;
     }
     let status = match saved.created {
         true => StatusCode::CREATED,
         false => StatusCode::OK,
     };
-    let document = document::show(&web, &caller, saved.repository, secret).await?;
+    let document = document::show(&web, &caller, saved.repository, saved.webhook_secret).await?;
     Ok((status, Json(document)))
-}
-
-/// Saves a document; also answers the webhook's secret if it was made here.
-async fn save(
-    web: &Web,
-    name: &RepositoryName,
-    input: &RepositoryInput,
-) -> Result<(SavedRepository, Option<String>), Problem> {
-    for _ in 0..ATTEMPTS {
-        let existing = web.store.repository_named(name).await?;
-        let id = existing
-            .as_ref()
-            .map_or_else(RepositoryId::new, |repository| repository.id.clone());
-        let change = checked_change(web, name, input, &id, existing.as_ref()).await?;
-        let made = tokens::new_webhook_secret();
-        let new = NewRepository {
-            webhook_secret: web
-                .vault
-                .seal(&secrets::webhook_secret(id.as_str()), made.expose_secret()),
-            id,
-            hook_id: tokens::new_hook_id(),
-            now: web.clock.now(),
-        };
-        let existing = existing.as_ref().map(|repository| &repository.id);
-        if let Some(saved) = web.store.put_repository(existing, &new, &change).await? {
-            let shown = saved.created && change.webhook_secret.is_none();
-            return Ok((saved, shown.then(|| made.expose_secret().to_owned())));
-        }
-    }
-    Err(Problem::conflict(
-        "somebody else keeps creating and deleting this repository; try again",
-    ))
 }
 
 /// Deletes a repository with its builds, logs and deliveries. Images that were pushed stay at their registry.
@@ -181,13 +138,6 @@ async fn delete(
     Query(()): Query<()>,
 ) -> Result<StatusCode, Problem> {
     let (repository, _) = writable_repository(&web, &caller, &name).await?;
-    let builds = web.store.delete_repository(&repository.id).await?;
-    // Whoever builds one of them finds its lease gone.
-    web.signals.cancel_requested();
-    web.signals.queue_changed();
-    for build in builds.into_iter().map(BuildId::from) {
-        web.logs.remove(&build).await;
-        web.logs.hub().changed(&build);
-    }
+    changes::delete(&web, &repository).await?;
     Ok(StatusCode::NO_CONTENT)
 }

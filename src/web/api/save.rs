@@ -76,6 +76,7 @@ pub async fn checked_change(
         build_secrets,
         credentials,
         webhook_secret: input.source.webhook_secret.as_ref().map(seal),
+        last_changed: None,
     })
 }
 
