@@ -9,6 +9,7 @@
 //! ```
 
 mod logs;
+mod pages;
 mod push;
 mod queue;
 mod support;
@@ -18,6 +19,10 @@ mod webhooks;
 #[path = "../tests/support/mod.rs"]
 #[expect(dead_code, reason = "the tests use more of these parts")]
 mod parts;
+
+#[path = "../tests/support/browser/mod.rs"]
+#[expect(dead_code, reason = "the tests use more of it")]
+mod browser;
 
 use support::{echo, table::Table};
 
@@ -49,6 +54,9 @@ async fn main() {
     }
     if wanted("logs") {
         logs::measure(&mut table).await;
+    }
+    if wanted("pages") {
+        pages::measure(&mut table).await;
     }
     table.print();
 }

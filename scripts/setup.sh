@@ -5,6 +5,7 @@
 #   packages       installs what is missing by apt-get
 #   rust           checks the Rust toolchain
 #   nextest        installs cargo-nextest
+#   axe            fetches axe-core, which the browser tests hold pages against, into target/
 #   engine         starts a Docker Engine if none answers, and gives this user access to it
 #   engine-stop    ends the engine that `engine` started; any other is left alone
 
@@ -12,6 +13,9 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 # The version that the configuration in .config/nextest.toml was written for.
 NEXTEST_VERSION=0.9.143
+# The version that tests/support/browser/checks.rs looks for, and the integrity that npm's registry states of it.
+AXE_VERSION=4.14.1
+AXE_SHA512=FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ==
 # Seconds that an engine gets to come up; a first start on a slow disk takes about ten.
 ENGINE_SECONDS=60
 # Beside the sources, but not in target/, so that `cargo clean` does not lose a running engine.
@@ -29,6 +33,8 @@ PACKAGES='
     busybox          busybox-static
     htpasswd         apache2-utils
     shellcheck       shellcheck
+    chromium         chromium
+    chromedriver     chromium-driver
 '
 
 missing_packages() {
@@ -123,6 +129,28 @@ setup_nextest() {
         fail "cargo-nextest could not be installed" "See https://nexte.st for other ways to get it."
 }
 
+setup_axe() {
+    local directory=$ROOT/target/axe-core-$AXE_VERSION archive
+    [ -e "$directory/axe.min.js" ] && return
+    note "fetching axe-core $AXE_VERSION"
+    mkdir -p "$ROOT/target"
+    archive=$(mktemp "$ROOT/target/axe-core.XXXXXX")
+    curl --proto '=https' --tlsv1.2 --fail --silent --show-error --location --output "$archive" \
+        "https://registry.npmjs.org/axe-core/-/axe-core-$AXE_VERSION.tgz" || {
+        rm -f "$archive"
+        fail "axe-core could not be fetched from registry.npmjs.org" "It is needed for the browser tests alone."
+    }
+    if [ "$(openssl dgst -sha512 -binary "$archive" | openssl base64 -A)" != "$AXE_SHA512" ]; then
+        rm -f "$archive"
+        fail "what came as axe-core $AXE_VERSION is not what was published" "Run this again; something on the way changed it."
+    fi
+    mkdir -p "$directory"
+    # By its last name at last, so that a broken run leaves nothing that looks complete.
+    tar --extract --gzip --file "$archive" --to-stdout package/axe.min.js >"$directory/axe.part"
+    mv "$directory/axe.part" "$directory/axe.min.js"
+    rm -f "$archive"
+}
+
 engine_answers() {
     docker version --format '{{.Server.Version}}' >/dev/null 2>&1
 }
@@ -185,10 +213,11 @@ for part in "$@"; do
     packages) setup_packages ;;
     rust) setup_rust ;;
     nextest) setup_nextest ;;
+    axe) setup_axe ;;
     engine) setup_engine ;;
     engine-stop) end_engine ;;
     *)
-        echo "usage: scripts/setup.sh [packages|rust|nextest|engine|engine-stop]..." >&2
+        echo "usage: scripts/setup.sh [packages|rust|nextest|axe|engine|engine-stop]..." >&2
         exit 2
         ;;
     esac

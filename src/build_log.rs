@@ -7,6 +7,7 @@ use crate::{
     logs::{
         chunks::{AppendError, ChunkReader, ChunkStore, Extent, ReadError, ReadPiece},
         hub::LogHub,
+        lines::{Found, LineExtent, LogLines, Needle, Outline, Window},
         sealed::{SealError, SealedLogs},
     },
     store::{Lease, LeaseLost, Store, StoreError},
@@ -17,6 +18,7 @@ pub struct BuildLogs {
     store: Store,
     sealed: SealedLogs,
     hub: Arc<LogHub>,
+    lines: LogLines,
 }
 
 /// Why the log of a build that has ended could not be put away.
@@ -34,12 +36,33 @@ impl BuildLogs {
             store,
             sealed,
             hub: Arc::new(LogHub::default()),
+            lines: LogLines::default(),
         }
     }
 
     /// Wakes the viewers in this process.
     pub fn hub(&self) -> &Arc<LogHub> {
         &self.hub
+    }
+
+    /// How far a log has come, in lines.
+    pub async fn line_extent(&self, build: &BuildId) -> Result<LineExtent, ReadError> {
+        self.lines.extent(self, build).await
+    }
+
+    /// The steps of a log, and where its cause of failure is.
+    pub async fn outline(&self, build: &BuildId) -> Result<Outline, ReadError> {
+        self.lines.outline(self, build).await
+    }
+
+    /// Up to `count` lines from line `from` on, counted from 0; see [`LogLines::window`].
+    pub async fn window(&self, build: &BuildId, from: u64, count: u64) -> Result<Window, ReadError> {
+        self.lines.window(self, build, from, count).await
+    }
+
+    /// The lines from line `from` on that hold a text, as far as one answer goes.
+    pub async fn search(&self, build: &BuildId, needle: &Needle, from: u64) -> Result<Found, ReadError> {
+        self.lines.search(self, build, needle, from).await
     }
 
     /// Seals the log of a build that has ended, and forgets the pieces in the store. A crash in between leaves both,

@@ -50,6 +50,11 @@ pub fn verify(password: &SecretString, hashed: &str) -> bool {
     })
 }
 
+/// Whether a text is the hash of a password at all. People without a password have another text in its place.
+pub fn is_hash(text: &str) -> bool {
+    PasswordHash::new(text).is_ok()
+}
+
 fn hasher() -> Argon2<'static> {
     let (memory, passes, lanes) = COST;
     let params = Params::new(memory, passes, lanes, None).expect("the costs are within Argon2's bounds");
@@ -67,6 +72,7 @@ mod tests {
         assert!(verify(&password, &one) && verify(&password, &other));
         assert_ne!(one, other, "each hash has its own salt");
         assert!(!verify(&"correct hors".into(), &one));
+        assert!(is_hash(&one) && !is_hash("") && !is_hash("correct horse"));
         assert!(!verify(&password, "") && !verify(&password, "correct horse"));
     }
 

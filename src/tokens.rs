@@ -11,6 +11,9 @@ use crate::domain::ids::HookId;
 /// What every API token begins with, so that people and secret scanners recognise one.
 pub const TOKEN_PREFIX: &str = "hwt_";
 
+/// Crockford's base 32: no letter that looks like a digit.
+const CODE_LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
 /// A fresh API token: the prefix and 256 random bits in hexadecimal.
 pub fn new_token() -> SecretString {
     SecretString::from(format!("{TOKEN_PREFIX}{}", hex::encode(rand::random::<[u8; 32]>())))
@@ -26,6 +29,24 @@ pub fn token_hash(token: &str) -> String {
 /// What a fresh session's cookie holds: 256 random bits in hexadecimal.
 pub fn new_session_value() -> SecretString {
     SecretString::from(hex::encode(rand::random::<[u8; 32]>()))
+}
+
+/// A fresh one-time set-up code: 100 random bits in four groups, easy to read from one screen and type on another.
+pub fn new_set_up_code() -> SecretString {
+    let letters = rand::random::<[u8; 20]>().map(|byte| char::from(CODE_LETTERS[usize::from(byte) % 32]));
+    let groups: Vec<String> = letters.chunks(5).map(|group| group.iter().collect()).collect();
+    SecretString::from(groups.join("-"))
+}
+
+/// The code that somebody meant who typed `text`: without what separates, and letters that look like digits as those.
+pub fn normal_set_up_code(text: &str) -> String {
+    let known = text.chars().filter(char::is_ascii_alphanumeric);
+    let digits = known.map(|c| match c.to_ascii_lowercase() {
+        'o' => '0',
+        'i' | 'l' => '1',
+        c => c,
+    });
+    digits.collect()
 }
 
 /// A fresh webhook secret: 256 random bits in hexadecimal, which every provider's form takes.
@@ -64,6 +85,23 @@ mod tests {
         check(&|| new_session_value().expose_secret().to_owned(), "", 64);
         check(&|| new_webhook_secret().expose_secret().to_owned(), "", 64);
         check(&|| new_hook_id().as_str().to_owned(), "", 32);
+    }
+
+    #[test]
+    fn a_set_up_code_is_read_back_however_it_is_typed() {
+        let code = new_set_up_code();
+        let normal = normal_set_up_code(code.expose_secret());
+        assert_eq!((code.expose_secret().len(), normal.len()), (23, 20));
+        assert_ne!(normal, normal_set_up_code(new_set_up_code().expose_secret()));
+        let typed = format!(
+            " {} ",
+            code.expose_secret()
+                .to_uppercase()
+                .replace('-', " ")
+                .replace('0', "O")
+                .replace('1', "l")
+        );
+        assert_eq!(normal_set_up_code(&typed), normal);
     }
 
     #[test]

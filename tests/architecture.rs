@@ -59,6 +59,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "domain",
             "intake",
             "logs",
+            "passwords",
             "secrets",
             "signals",
             "store",

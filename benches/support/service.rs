@@ -15,6 +15,9 @@ use crate::parts::{command, port, wait, webhook::Webhook};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_hullworks");
 
+/// The password of `admin`.
+pub const PASSWORD: &str = "a long password for figures";
+
 /// Between two looks at something that is measured.
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -49,7 +52,7 @@ impl Service {
             started_in,
         };
         let add = ["user", "add", "admin", "--admin", "--password-stdin"];
-        service.command_line(&add, b"a long password for figures\n").await;
+        service.command_line(&add, format!("{PASSWORD}\n").as_bytes()).await;
         service.token = service.command_line(&["token", "create", "--user", "admin"], &[]).await;
         service
     }

@@ -27,6 +27,17 @@ impl Table {
         ]);
     }
 
+    /// A row of two sizes in bytes; the ratio is ours in percent of the other.
+    pub fn sizes(&mut self, what: impl Into<String>, ours: u64, limit: u64, limit_name: &str) {
+        let kibibytes = |bytes: u64| format!("{:.1} KiB", bytes as f64 / 1024.0);
+        self.add([
+            what.into(),
+            kibibytes(ours),
+            format!("{} {limit_name}", kibibytes(limit)),
+            format!("{:.0} %", 100.0 * ours as f64 / limit as f64),
+        ]);
+    }
+
     /// A row without anything to hold it against.
     pub fn alone(&mut self, what: impl Into<String>, ours: impl Display) {
         self.add([what.into(), ours.to_string(), String::new(), String::new()]);

@@ -6,6 +6,7 @@ pub mod base;
 pub mod build;
 pub mod context;
 pub mod delivery;
+pub mod documents;
 pub mod engine_health;
 pub mod event;
 pub mod ids;

@@ -148,6 +148,8 @@ pub struct Repository {
     pub detect_base_images: bool,
     /// Names of the secrets that builds may mount, sorted.
     pub build_secrets: Vec<String>,
+    pub stars: u64,
+    pub pulls: u64,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }

@@ -16,6 +16,7 @@ mod fault;
 mod frontend;
 mod http;
 mod info;
+mod inspect;
 mod layers;
 mod messages;
 mod push;

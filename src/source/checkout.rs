@@ -122,21 +122,15 @@ impl Checkout {
 }
 
 /// Looks for the two places in one commit's tree.
-struct Finder<'a> {
-    trees: Trees<'a>,
-    tree: Oid,
-    commit: &'a str,
+pub(super) struct Finder<'a> {
+    pub(super) trees: Trees<'a>,
+    pub(super) tree: Oid,
+    pub(super) commit: &'a str,
 }
 
 impl Finder<'_> {
     fn find(&self, dockerfile: &str, context: &str) -> Result<ContextRoots, SourceError> {
-        // The callback cannot fail, and an unreadable tree is met again below.
-        let is_directory = |path: &str| {
-            self.at(path)
-                .is_ok_and(|found| found.is_some_and(|item| item.mode == MODE_DIRECTORY))
-        };
-        let Location { context, dockerfile } = location::resolve(dockerfile, context, is_directory)
-            .map_err(|invalid| SourceError::Location(invalid.to_string()))?;
+        let Location { context, dockerfile } = self.locate(dockerfile, context)?;
         let (directory, name) = self.dockerfile(&dockerfile)?;
         Ok(ContextRoots {
             context: self.context(&context)?,
@@ -145,8 +139,19 @@ impl Finder<'_> {
         })
     }
 
+    /// Both places as paths, whether or not anything is there.
+    pub(super) fn locate(&self, dockerfile: &str, context: &str) -> Result<Location, SourceError> {
+        // The callback cannot fail, and an unreadable tree is met again below.
+        let is_directory = |path: &str| {
+            self.at(path)
+                .is_ok_and(|found| found.is_some_and(|item| item.mode == MODE_DIRECTORY))
+        };
+        location::resolve(dockerfile, context, is_directory)
+            .map_err(|invalid| SourceError::Location(invalid.to_string()))
+    }
+
     /// The tree that holds the Dockerfile, and its name there; a link is followed as long as it stays inside.
-    fn dockerfile(&self, path: &str) -> Result<(Oid, String), SourceError> {
+    pub(super) fn dockerfile(&self, path: &str) -> Result<(Oid, String), SourceError> {
         let mut current = path.to_owned();
         for _ in 0..=MAX_LINKS {
             let Some(item) = self.at(&current)? else {
@@ -264,7 +269,7 @@ impl Finder<'_> {
         Ok(String::new())
     }
 
-    fn at(&self, path: &str) -> Result<Option<TreeItem>, SourceError> {
+    pub(super) fn at(&self, path: &str) -> Result<Option<TreeItem>, SourceError> {
         Ok(self.trees.at_path(self.tree, path.as_bytes())?)
     }
 }

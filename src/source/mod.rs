@@ -9,6 +9,7 @@ mod checkout;
 mod composite;
 mod context;
 mod dockerignore;
+mod documents;
 mod error;
 mod fetch;
 mod follow;

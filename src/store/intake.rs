@@ -11,7 +11,7 @@ mod rows;
 use chrono::{DateTime, Utc};
 
 use self::group::Group;
-use super::{Store, StoreError, Tx, from_json, known, on, to_json};
+use super::{Store, StoreError, Tx, contributions, from_json, known, on, to_json};
 use crate::domain::{
     build::{Cause, Plan},
     delivery::Outcome,

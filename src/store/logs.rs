@@ -19,6 +19,10 @@ pub struct LogPiece {
 pub(super) const UNSEALED: &str =
     "select id from builds where not log_sealed and status not in ('queued', 'running') order by id limit $1";
 
+/// The pieces of a log that hold the bytes from `$2` to `$3`.
+const CHUNKS: &str = "select position, bytes from log_chunks where build_id = $1 and position < $3 and position >= \
+     (select max(position) from log_chunks where build_id = $1 and position <= $2) order by position";
+
 impl Store {
     /// Makes `bytes` the part of a running build's log that begins at `offset`.
     ///
@@ -84,29 +88,28 @@ impl Store {
         }
         let ended = super::known("status", &status, Status::parse)?.is_final();
         let (size, offset) = (size as u64, offset.min(size as u64));
+        let end = size.min(offset.saturating_add(max as u64));
+        let chunks: Vec<(i64, Vec<u8>)> = match offset < end {
+            true => on!(reader.handle(), c => {
+                sqlx::query_as(CHUNKS).bind(build.as_str()).bind(offset as i64).bind(end as i64).fetch_all(c).await
+            })?,
+            false => Vec::new(),
+        };
+        // Sealed and deleted between the two reads.
+        if chunks.is_empty() && offset < end {
+            return Ok(None);
+        }
         let mut bytes = Vec::new();
-        while offset + (bytes.len() as u64) < size && bytes.len() < max {
+        for (position, chunk) in chunks {
             let at = offset + bytes.len() as u64;
-            let chunk: Option<(i64, Vec<u8>)> = on!(reader.handle(), c => {
-                sqlx::query_as(
-                    "select position, bytes from log_chunks where build_id = $1 and position <= $2 \
-                     order by position desc limit 1",
-                )
-                .bind(build.as_str())
-                .bind(at as i64)
-                .fetch_optional(c)
-                .await
-            })?;
-            // Sealed and deleted between the two reads.
-            let Some((position, chunk)) = chunk else {
-                return Ok(None);
-            };
-            let from = (at - position as u64) as usize;
-            if from >= chunk.len() {
+            let from = at
+                .checked_sub(position as u64)
+                .filter(|from| *from < chunk.len() as u64);
+            let Some(from) = from else {
                 return Err(StoreError::Corrupt(format!("the log of {build} has a gap at {at}")));
-            }
-            let take = (chunk.len() - from).min(max - bytes.len());
-            bytes.extend_from_slice(&chunk[from..from + take]);
+            };
+            let rest = &chunk[from as usize..];
+            bytes.extend_from_slice(&rest[..rest.len().min((end - at) as usize)]);
         }
         Ok(Some(LogPiece { bytes, ended }))
     }

@@ -3,17 +3,25 @@
 //! No transaction and no pooled connection is ever held across I/O to anything but the database.
 
 mod attempts;
+mod build_history;
 mod builds;
+mod contributions;
 mod deliveries;
 mod intake;
 mod lease;
 mod logs;
+mod profiles;
 mod queue;
 mod registries;
 mod repositories;
 mod repository_changes;
+mod repository_documents;
+mod repository_lists;
 mod sessions;
+mod set_up;
+mod stars;
 mod tags;
+mod tokens;
 mod users;
 mod workers;
 
@@ -31,17 +39,23 @@ use sqlx::{
 
 pub use self::{
     attempts::Requeue,
+    build_history::{PastBuild, StatusOf},
     builds::{Build, BuildFilter},
     deliveries::{Delivery, DeliveryBody},
     intake::{Accepted, BuildRequest, NewDelivery, QueuedBuild},
     lease::{Lease, LeaseLost},
     logs::LogPiece,
+    profiles::Profile,
     queue::{Leased, PoisonLimit},
     registries::{NewRegistry, RegistryRow},
     repositories::HookTarget,
     repository_changes::{NewRepository, RepositoryChange, SavedRepository, SourceSecret},
+    repository_documents::RepositoryDocuments,
+    repository_lists::{LastBuild, ListedRepository, RankCursor, RepositoryFilter, Sight},
     sessions::{Alive, NewSession, SessionOwner, StoredSession},
-    tags::TagClaim,
+    set_up::SetUp,
+    tags::{PushedTag, RepositoryTag, TagClaim, TagCursor},
+    tokens::StoredToken,
     users::{NewToken, User},
     workers::Worker,
 };

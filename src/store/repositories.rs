@@ -31,6 +31,8 @@ struct Row {
     hook_id: String,
     webhook_secret: Vec<u8>,
     detect_base_images: bool,
+    stars: i64,
+    pulls: i64,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
@@ -74,7 +76,7 @@ macro_rules! select {
     ($rest:literal) => {
         sqlx::query_as::<_, Row>(concat!(
             "select id, namespace, name, visibility, description, image, provider, source_url, source_account, \
-             submodules, source_credentials, hook_id, webhook_secret, detect_base_images, created_at, updated_at \
+             submodules, source_credentials, hook_id, webhook_secret, detect_base_images, stars, pulls, created_at, updated_at \
              from repositories ",
             $rest
         ))
@@ -184,7 +186,12 @@ impl Store {
     }
 }
 
-fn repository_name(namespace: &str, name: &str) -> Result<RepositoryName, StoreError> {
+/// A column that counts something.
+pub(super) fn counter(count: i64) -> Result<u64, StoreError> {
+    u64::try_from(count).map_err(|_| StoreError::Corrupt("a negative count".to_owned()))
+}
+
+pub(super) fn repository_name(namespace: &str, name: &str) -> Result<RepositoryName, StoreError> {
     RepositoryName::new(namespace, name).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
@@ -241,6 +248,8 @@ async fn complete(mut handle: Handle<'_>, row: Row) -> Result<HookTarget, StoreE
         links,
         detect_base_images: row.detect_base_images,
         build_secrets,
+        stars: counter(row.stars)?,
+        pulls: counter(row.pulls)?,
         created_at: row.created_at,
         updated_at: row.updated_at,
     };

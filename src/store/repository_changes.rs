@@ -74,6 +74,7 @@ impl Store {
         if !done {
             return Ok(None);
         }
+        write_search_text(&mut tx, id, change).await?;
         write_rules(&mut tx, id, &change.rules).await?;
         write_links(&mut tx, id, &change.links).await?;
         if let Some(secrets) = &change.build_secrets {
@@ -175,6 +176,15 @@ async fn update(
         .map(|done| done.rows_affected())
     })?;
     Ok(updated == 1)
+}
+
+/// What filters look into: lower-cased here, as the databases differ in what they take for a letter.
+async fn write_search_text(tx: &mut Tx, id: &RepositoryId, change: &RepositoryChange) -> Result<(), StoreError> {
+    let text = format!("{} {}", change.name, change.description).to_lowercase();
+    on!(tx.handle(), c => {
+        sqlx::query("update repositories set search_text = $2 where id = $1").bind(id.as_str()).bind(&text).execute(c).await.map(drop)
+    })?;
+    Ok(())
 }
 
 /// Replaces the rules. A rule that says the same as a stored one keeps its id, so that builds and their order stay

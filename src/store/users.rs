@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Store, StoreError, on};
+use super::{Store, StoreError, Tx, on};
 use crate::domain::ids::{SessionId, TokenId, UserId};
 
 /// A person who may sign in.
@@ -35,6 +35,13 @@ pub(super) struct UserRow {
     created_at: DateTime<Utc>,
 }
 
+#[derive(sqlx::FromRow)]
+struct PasswordRow {
+    #[sqlx(flatten)]
+    user: UserRow,
+    password_hash: String,
+}
+
 impl From<UserRow> for User {
     fn from(row: UserRow) -> Self {
         Self {
@@ -50,22 +57,9 @@ impl Store {
     /// Adds a person; `false` if the name is taken.
     pub async fn add_user(&self, user: &User, password_hash: &str) -> Result<bool, StoreError> {
         let mut tx = self.begin().await?;
-        let added = on!(tx.handle(), c => {
-            sqlx::query(
-                "insert into users (id, name, password_hash, is_admin, created_at) values ($1, $2, $3, $4, $5) \
-                 on conflict (name) do nothing",
-            )
-            .bind(user.id.as_str())
-            .bind(&user.name)
-            .bind(password_hash)
-            .bind(user.is_admin)
-            .bind(user.created_at)
-            .execute(c)
-            .await
-            .map(|done| done.rows_affected())
-        })?;
+        let added = insert_user(&mut tx, user, password_hash).await?;
         tx.commit().await?;
-        Ok(added == 1)
+        Ok(added)
     }
 
     /// Replaces a person's password and ends all their sessions but `keep`; `false` if there is no such person.
@@ -116,6 +110,20 @@ impl Store {
         Ok(row.map(User::from))
     }
 
+    /// A person by name, with the hash of their password.
+    pub async fn user_with_password(&self, name: &str) -> Result<Option<(User, String)>, StoreError> {
+        let mut reader = self.reader().await?;
+        let row = on!(reader.handle(), c => {
+            sqlx::query_as::<_, PasswordRow>(
+                "select id, name, is_admin, created_at, password_hash from users where name = $1",
+            )
+            .bind(name)
+            .fetch_optional(c)
+            .await
+        })?;
+        Ok(row.map(|row| (row.user.into(), row.password_hash)))
+    }
+
     pub async fn add_token(&self, token: &NewToken<'_>) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         on!(tx.handle(), c => {
@@ -151,4 +159,23 @@ impl Store {
         })?;
         Ok(row.map(User::from))
     }
+}
+
+/// Adds a person as a part of something larger; `false` if the name is taken.
+pub(super) async fn insert_user(tx: &mut Tx, user: &User, password_hash: &str) -> Result<bool, StoreError> {
+    let added = on!(tx.handle(), c => {
+        sqlx::query(
+            "insert into users (id, name, password_hash, is_admin, created_at) values ($1, $2, $3, $4, $5) \
+             on conflict (name) do nothing",
+        )
+        .bind(user.id.as_str())
+        .bind(&user.name)
+        .bind(password_hash)
+        .bind(user.is_admin)
+        .bind(user.created_at)
+        .execute(c)
+        .await
+        .map(|done| done.rows_affected())
+    })?;
+    Ok(added == 1)
 }

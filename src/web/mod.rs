@@ -11,9 +11,11 @@ mod json;
 mod metrics;
 mod pages;
 mod parameters;
+mod password_work;
 mod problem;
 mod serve;
 mod session;
+mod throttle;
 mod visitor;
 mod webhooks;
 
@@ -25,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use self::serve::serve;
-use self::{metrics::Metrics, problem::Problem};
+use self::{metrics::Metrics, password_work::PasswordWork, problem::Problem, throttle::Throttle};
 use crate::{
     build_log::BuildLogs,
     clock::Clock,
@@ -82,6 +84,8 @@ struct Web {
     metrics: Arc<Metrics>,
     /// Kibibytes of webhook bodies that may be in memory at once.
     webhook_memory: Arc<Semaphore>,
+    passwords: Arc<PasswordWork>,
+    throttle: Arc<Throttle>,
 }
 
 impl std::ops::Deref for Web {
@@ -110,6 +114,8 @@ pub fn router(state: AppState) -> Router {
         state: Arc::new(state),
         metrics: Arc::new(metrics),
         webhook_memory: Arc::new(Semaphore::new(webhooks::MEMORY_KIB)),
+        passwords: Arc::default(),
+        throttle: Arc::default(),
     };
     let (router, description) = api::described_routes().split_for_parts();
     router

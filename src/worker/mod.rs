@@ -8,6 +8,7 @@ mod fetch;
 mod lease_keeper;
 mod progress;
 mod publish;
+mod record;
 mod run;
 mod stop;
 mod sweep;

@@ -6,12 +6,13 @@ use super::{
     attempt::Attempt,
     credentials,
     fault::{Fault, engine_fault},
+    record,
 };
 use crate::{
     domain::{build::ErrorKind, ids::BuildId, image::ImageReference, progress::Progress, repository},
     engine::{BuiltImage, EngineError, RegistryAuth},
     registry::RegistryError,
-    store::TagClaim,
+    store::{PushedTag, TagClaim},
 };
 
 /// Pauses between tries while a registry fails; five tries in all, as on Docker Hub.
@@ -43,6 +44,7 @@ pub(super) async fn publish(attempt: &Attempt<'_>, image: &BuiltImage) -> Result
         ),
         None => None,
     };
+    let image_bytes = record::image_bytes(attempt, image).await;
     let mut digest = None;
     let mut newer = None;
     let mut published = 0;
@@ -55,9 +57,11 @@ pub(super) async fn publish(attempt: &Attempt<'_>, image: &BuiltImage) -> Result
             newer = Some(by);
             continue;
         }
+        let mut pushed_digest = None;
         if is_pushed {
             let pushed = push(attempt, image, &target, auth.as_ref()).await?;
-            digest.get_or_insert(pushed);
+            digest.get_or_insert_with(|| pushed.clone());
+            pushed_digest = Some(pushed);
         } else {
             attempt.parts.engine.tag(image, &target).await.map_err(engine_fault)?;
             attempt.progress.line(&format!(
@@ -68,7 +72,17 @@ pub(super) async fn publish(attempt: &Attempt<'_>, image: &BuiltImage) -> Result
         attempt
             .parts
             .store
-            .tag_pushed(attempt.lease, order, &name.name(), tag)
+            .tag_pushed(
+                attempt.lease,
+                order,
+                &PushedTag {
+                    image: &name.name(),
+                    tag,
+                    digest: pushed_digest.as_deref(),
+                    image_bytes,
+                    at: attempt.parts.clock.now(),
+                },
+            )
             .await?;
         published += 1;
     }

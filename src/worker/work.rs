@@ -7,7 +7,7 @@ use chrono::{DateTime, SecondsFormat};
 use super::{
     attempt::Attempt,
     fault::{Fault, engine_fault},
-    fetch, publish,
+    fetch, publish, record,
 };
 use crate::{
     domain::{
@@ -44,7 +44,9 @@ pub(super) async fn work(attempt: &Attempt<'_>) -> Result<Ending, Fault> {
     if let Err(error) = parts.engine.forget(&image).await {
         tracing::debug!(%error, build = %attempt.build.id, "failed to forget the temporary name of an image");
     }
-    Ok(Ending::Succeeded { digest: published? })
+    let digest = published?;
+    record::documents(attempt, &checkout).await?;
+    Ok(Ending::Succeeded { digest })
 }
 
 async fn build_image(attempt: &Attempt<'_>, checkout: &Checkout) -> Result<BuiltImage, Fault> {

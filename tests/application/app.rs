@@ -33,6 +33,7 @@ pub const HOOK_SECRET: &str = "canary-of-the-hook";
 
 pub struct App {
     pub store: Store,
+    pub clock: Clock,
     pub logs: Arc<BuildLogs>,
     pub engine: watch::Sender<EngineHealth>,
     pub url: String,
@@ -101,6 +102,7 @@ impl App {
         let expired = token(&store, &owner, now, Some(now - chrono::TimeDelta::seconds(1))).await;
         Self {
             store,
+            clock,
             logs,
             engine,
             url,

@@ -6,6 +6,7 @@
 )]
 
 mod app;
+mod browser;
 mod builds;
 mod connections;
 mod deliveries;

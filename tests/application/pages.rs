@@ -2,10 +2,7 @@
 
 use reqwest::{Method, StatusCode, header, redirect};
 
-use crate::app::App;
-
-/// As browsers ask for pages.
-const BROWSER: &str = "text/html,application/xhtml+xml,*/*;q=0.8";
+use crate::{app::App, browser::BROWSER};
 
 #[tokio::test]
 async fn browsers_read_errors_as_pages_and_programs_as_problems() {
@@ -110,4 +107,19 @@ async fn the_chosen_theme_is_in_the_page_from_the_first_byte_on() {
     }
     let elsewhere = choose(&[("theme", "light"), ("next", "//evil.example")]).await.unwrap();
     assert_eq!(elsewhere.headers()["location"], "/");
+}
+
+#[tokio::test]
+async fn whoever_is_signed_in_is_named_on_every_page_and_errors_too() {
+    let app = App::start().await;
+    let ann = app.browser("ann").await;
+    for path in ["/", "/no/such/page"] {
+        let page = ann.get(path).await;
+        assert!(
+            page.text.contains("Signed in as <strong>ann</strong>"),
+            "{path}: {}",
+            page.text
+        );
+    }
+    assert!(!app.stranger().get("/").await.text.contains("Signed in as"));
 }

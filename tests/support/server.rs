@@ -33,6 +33,8 @@ pub struct Options {
     pub settings: String,
     /// The engine is absent by intention: the service counts as started when it answers.
     pub without_engine: bool,
+    /// Nobody has set it up: there is no user yet, and the small client of the API is nobody.
+    pub without_admin: bool,
 }
 
 impl Options {
@@ -45,7 +47,7 @@ impl Options {
     }
 }
 
-/// A running service with an administrator `admin`; it ends, and its data is gone, when this is dropped.
+/// A running service, by default with an administrator `admin`; it ends, and its data is gone, when this is dropped.
 pub struct Server {
     options: Options,
     directory: TempDir,
@@ -58,14 +60,22 @@ pub struct Server {
 impl Server {
     pub async fn start(options: Options) -> Self {
         let mut server = Self::launch(options, tempfile::tempdir().expect("a temporary directory")).await;
+        if server.options.without_admin {
+            return server;
+        }
         server
             .command_line(
                 &["user", "add", "admin", "--admin", "--password-stdin"],
                 b"a long test password\n",
             )
             .await;
-        server.token = server.command_line(&["token", "create", "--user", "admin"], &[]).await;
+        server.act_as("admin").await;
         server
+    }
+
+    /// Lets the small client of the API be somebody from now on.
+    pub async fn act_as(&mut self, user: &str) {
+        self.token = self.command_line(&["token", "create", "--user", user], &[]).await;
     }
 
     /// A server on what `hullworks backup` wrote of another.

@@ -1,11 +1,17 @@
 //! The rows that a group of deliveries leads to, written many to a statement.
 
-use std::{collections::HashMap, fmt::Write};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::Write,
+};
 
 use chrono::{DateTime, Utc};
 
-use super::{Accepted, BuildRequest, NewDelivery, Outcome, StoreError, Tx, on, to_json};
-use crate::domain::ids::{BuildId, DeliveryId, RepositoryId};
+use super::{Accepted, BuildRequest, NewDelivery, Outcome, StoreError, Tx, contributions, on, to_json};
+use crate::domain::{
+    build::Cause,
+    ids::{BuildId, DeliveryId, RepositoryId},
+};
 
 /// Most rows of one statement.
 const LARGEST_PIECE: usize = 64;
@@ -82,7 +88,18 @@ impl Superseded {
     }
 }
 
-impl Rows<'_> {
+impl<'a> Rows<'a> {
+    /// Who asked for builds in which repository, each once; webhooks are nobody's doing.
+    fn contributions(&self) -> BTreeMap<(&'a str, &'a RepositoryId), DateTime<Utc>> {
+        let by = |row: &BuildRow<'a>| match &row.request.cause {
+            Cause::Manual { user } | Cause::Create { user } | Cause::Retry { user, .. } => {
+                Some(((user.as_str(), &row.new.repository_id), row.new.received_at))
+            }
+            Cause::Push { .. } => None,
+        };
+        self.builds.iter().filter_map(by).collect()
+    }
+
     /// Writes everything. `numbers` are the next builds' of the repositories.
     pub async fn write(self, tx: &mut Tx, numbers: &HashMap<&RepositoryId, i64>) -> Result<(), StoreError> {
         if !self.builds.is_empty() {
@@ -105,6 +122,9 @@ impl Rows<'_> {
         let bodies: Vec<(&DeliveryId, &[u8])> = self.deliveries.iter().filter_map(DeliveryRow::body).collect();
         for piece in pieces(&bodies) {
             write_bodies(tx, piece).await?;
+        }
+        for ((user, repository), at) in self.contributions() {
+            contributions::record(tx, user, repository, at).await?;
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::{
     domain::ids::WorkerId,
-    store::{builds, intake, logs, queue as queue_sql},
+    store::{build_history, builds, intake, logs, queue as queue_sql, repository_lists, tags as tags_sql},
 };
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -184,6 +184,15 @@ async fn what_is_asked_often_is_answered_from_an_index() {
             "INDEX builds_by_repository (repository_id=? AND id<?)",
         ),
         (builds::PAGE_OF_STATUS, "INDEX builds_by_status (status=? AND id<?)"),
+        (build_history::HISTORY, "INDEX builds_by_repository (repository_id=?)"),
+        (
+            tags_sql::FIRST_TAGS,
+            "INDEX published_tags_by_repository (repository_id=?",
+        ),
+        (
+            tags_sql::MORE_TAGS,
+            "INDEX published_tags_by_repository (repository_id=? AND",
+        ),
     ] {
         let plan: Vec<(i64, i64, i64, String)> =
             sqlx::query_as(sqlx::AssertSqlSafe(format!("explain query plan {sql}")))
@@ -196,6 +205,35 @@ async fn what_is_asked_often_is_answered_from_an_index() {
             !plan.iter().any(|step| step.contains("TEMP B-TREE")),
             "{sql}\n{plan:#?}"
         );
+    }
+    drop(reader);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_page_of_repositories_is_read_along_indexes() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open_sqlite(&sqlite_file(&directory)).await.unwrap();
+    let mut reader = store.reader().await.unwrap();
+    let Handle::Sqlite(connection) = reader.handle() else {
+        panic!("SQLite was opened")
+    };
+    let mut public = RepositoryFilter::new(Sight::Namespaces(vec!["ann".to_owned()]), 50);
+    public.after = RankCursor::parse("3.0.team/app");
+    public.text = "x".to_owned();
+    let (sql, _) = repository_lists::statement(&public);
+    let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(sqlx::AssertSqlSafe(format!("explain query plan {sql}")))
+        .fetch_all(&mut *connection)
+        .await
+        .unwrap();
+    let plan: Vec<&str> = plan.iter().map(|(.., step)| step.as_str()).collect();
+    for step in [
+        "SEARCH repositories USING INDEX repositories_by_rank (stars<?)",
+        "SEARCH b USING INDEX sqlite_autoindex_builds_1 (id=?)",
+        "SEARCH builds USING COVERING INDEX builds_by_repository (repository_id=?)",
+        "SEARCH published_tags USING COVERING INDEX published_tags_by_repository (repository_id=?)",
+    ] {
+        assert!(plan.iter().any(|found| found.contains(step)), "{step}\n{plan:#?}");
     }
     drop(reader);
     store.close().await;

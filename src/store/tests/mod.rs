@@ -1,12 +1,16 @@
 //! Every test of the store runs on SQLite and on PostgreSQL.
 
+mod build_history;
 mod builds;
 mod database;
 mod intake;
 mod logs;
+mod people;
 mod queue;
 mod registries;
 mod repositories;
+mod repository_documents;
+mod repository_lists;
 mod sessions;
 mod tags;
 mod users;

@@ -235,7 +235,20 @@ async fn no_write_under_a_stale_lease_changes_anything() {
                 store.set_steps(&stale, &[]).await,
                 store.append_log(&stale, before.log_size, b"x").await,
                 store.claim_tag(&stale, "o", "r/app", "latest", at(34)).await.map(drop),
-                store.tag_pushed(&stale, "o", "r/app", "latest").await,
+                store
+                    .tag_pushed(
+                        &stale,
+                        "o",
+                        &PushedTag {
+                            image: "r/app",
+                            tag: "latest",
+                            digest: None,
+                            image_bytes: None,
+                            at: at(34),
+                        },
+                    )
+                    .await,
+                store.record_documents(&stale, "o", &Default::default()).await,
                 store.requeue(&stale, &requeue(None, true)).await,
                 store.finish(&stale, &Ending::Canceled, &[], at(34)).await,
             ];

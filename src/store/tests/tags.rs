@@ -18,8 +18,18 @@ async fn ask(store: &Store, leased: &Leased, tag: &str, now: i64) -> TagClaim {
 
 async fn pushed(store: &Store, leased: &Leased, tag: &str) -> Result<(), LeaseLost> {
     store
-        .tag_pushed(&leased.lease, &leased.build.push_order, "r/app", tag)
+        .tag_pushed(&leased.lease, &leased.build.push_order, &pushed_tag(tag, 5))
         .await
+}
+
+fn pushed_tag(tag: &str, at_second: i64) -> PushedTag<'_> {
+    PushedTag {
+        image: "r/app",
+        tag,
+        digest: Some("sha256:abc"),
+        image_bytes: Some(1234),
+        at: at(at_second),
+    }
 }
 
 /// Two running builds of the same ref, the older one first.
@@ -132,6 +142,51 @@ async fn a_build_that_goes_back_or_dies_lets_go_of_its_tags() {
         );
         assert_eq!(ask(&store, &older, "third", 34).await, TagClaim::Granted);
         assert!(matches!(pushed(&store, &newer, "third").await, Err(LeaseLost::Lost)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_tags_of_a_repository_are_listed_the_last_pushed_first_page_by_page() {
+    on_both(|store| async move {
+        let (repository, older, newer) = two_running(&store).await;
+        for (leased, tag, second) in [
+            (&older, "1", 4),
+            (&older, "latest", 4),
+            (&older, "a", 5),
+            (&newer, "latest", 6),
+        ] {
+            assert_eq!(ask(&store, leased, tag, 4).await, TagClaim::Granted);
+            let pushed = pushed_tag(tag, second);
+            let order = &leased.build.push_order;
+            store.tag_pushed(&leased.lease, order, &pushed).await.unwrap();
+        }
+        assert_eq!(ask(&store, &newer, "never-pushed", 4).await, TagClaim::Granted);
+        let all = store.repository_tags(&repository.id, None, 10).await.unwrap();
+        let told: Vec<_> = all.iter().map(|tag| (tag.tag.as_str(), tag.build_number)).collect();
+        assert_eq!(told, [("latest", Some(2)), ("a", Some(1)), ("1", Some(1))]);
+        assert_eq!(all[0].digest.as_deref(), Some("sha256:abc"));
+        assert_eq!((all[0].image_bytes, all[0].pushed_at), (Some(1234), at(6)));
+        assert_eq!((&all[0].build, all[0].image.as_str()), (&newer.build.id, "r/app"));
+        let mut seen = Vec::new();
+        let mut after = None;
+        loop {
+            let page = store.repository_tags(&repository.id, after.as_ref(), 1).await.unwrap();
+            let Some(last) = page.last() else { break };
+            after = Some(TagCursor {
+                image: last.image.clone(),
+                tag: last.tag.clone(),
+            });
+            seen.extend(page);
+        }
+        assert_eq!(seen, all);
+        assert!(
+            store
+                .repository_tags(&RepositoryId::new(), None, 10)
+                .await
+                .unwrap()
+                .is_empty()
+        );
     })
     .await;
 }

@@ -14,7 +14,7 @@ use crate::{
         repository::{Repository, RepositoryName},
     },
     secrets,
-    store::NewRepository,
+    store::{NewRepository, User},
     tokens,
     web::{Web, auth::Caller, problem::Problem},
 };
@@ -44,6 +44,7 @@ pub struct Saved {
 /// Saves a document: 422 with every field at fault, 409 where something else is stored than what was expected.
 pub async fn save(
     web: &Web,
+    user: &User,
     name: &RepositoryName,
     input: &RepositoryInput,
     expected: Expected,
@@ -69,6 +70,9 @@ pub async fn save(
         };
         let existing = existing.as_ref().map(|repository| &repository.id);
         if let Some(saved) = web.store.put_repository(existing, &new, &change).await? {
+            web.store
+                .record_contribution(&user.name, &saved.repository.id, new.now)
+                .await?;
             let is_made_here = saved.created && change.webhook_secret.is_none();
             return Ok(Saved {
                 repository: saved.repository,

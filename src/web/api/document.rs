@@ -155,8 +155,8 @@ pub async fn show(
         webhook,
         created_at: repository.created_at,
         updated_at: repository.updated_at,
-        stars: 0,
-        pulls: 0,
+        stars: repository.stars,
+        pulls: repository.pulls,
         last_build,
     })
 }

@@ -11,6 +11,7 @@ mod pagination;
 mod registries;
 mod repositories;
 mod save;
+mod stars;
 mod text_pieces;
 mod triggers;
 

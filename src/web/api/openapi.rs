@@ -11,7 +11,7 @@ use utoipa::{
 };
 use utoipa_axum::router::OpenApiRouter;
 
-use super::{builds, deliveries, health, logs, registries, repositories, triggers};
+use super::{builds, deliveries, health, logs, registries, repositories, stars, triggers};
 use crate::web::{
     Web,
     parameters::Query,
@@ -53,6 +53,7 @@ pub fn described_routes() -> OpenApiRouter<Web> {
     OpenApiRouter::with_openapi(Description::openapi())
         .merge(health::routes())
         .merge(repositories::routes())
+        .merge(stars::routes())
         .merge(triggers::routes())
         .merge(builds::routes())
         .merge(logs::routes())

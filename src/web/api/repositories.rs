@@ -112,7 +112,7 @@ async fn put(
     check_name(&namespace).map_err(|error| Problem::field("namespace", error.to_string()))?;
     let name = RepositoryName::new(&namespace, &name).map_err(|error| Problem::field("name", error.to_string()))?;
     let user = caller.writer_of(&namespace)?;
-    let saved = save(&web, &name, &body.checked()?, Expected::Anything).await?;
+    let saved = save(&web, user, &name, &body.checked()?, Expected::Anything).await?;
     if parameters.build {
         start_first_builds(&web, &saved.repository, &user.name).await?;
     }

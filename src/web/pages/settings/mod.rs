@@ -1,0 +1,59 @@
+//! What people set for themselves, one file per page. All of it is about the person who is signed in, and nobody else.
+
+mod accounts;
+mod password;
+mod profile;
+mod sessions;
+mod tokens;
+
+use axum::Router;
+
+use super::viewer::Viewer;
+use crate::web::Web;
+
+/// The pages, in the order of the menu.
+const PAGES: [(&str, &str); 8] = [
+    ("/settings/profile", "Profile"),
+    ("/settings/password", "Password"),
+    ("/settings/sessions", "Sessions"),
+    ("/settings/tokens", "API tokens"),
+    ("/settings/notifications", "Notifications"),
+    ("/settings/organisations", "Organisations"),
+    ("/settings/accounts", "Linked accounts"),
+    ("/settings/applications", "Authorised applications"),
+];
+
+pub(super) fn routes() -> Router<Web> {
+    Router::new()
+        .merge(profile::routes())
+        .merge(password::routes())
+        .merge(sessions::routes())
+        .merge(tokens::routes())
+        .merge(accounts::routes())
+}
+
+/// One entry of the menu beside every page of settings.
+pub struct SettingsLink {
+    pub href: &'static str,
+    pub label: &'static str,
+    pub is_current: bool,
+}
+
+/// The menu, for the template `settings.html`.
+pub fn links(viewer: &Viewer) -> Vec<SettingsLink> {
+    let path = viewer.path.split('?').next().unwrap_or_default();
+    let link = |(href, label): (&'static str, &'static str)| SettingsLink {
+        href,
+        label,
+        is_current: path.starts_with(href),
+    };
+    PAGES.into_iter().map(link).collect()
+}
+
+/// The first fault of a line of text that people type: too long, or more than a line.
+fn check_line(text: &str, most: usize) -> Result<(), String> {
+    match text.chars().count() <= most && !text.contains(char::is_control) {
+        true => Ok(()),
+        false => Err(format!("it is one line of at most {most} characters")),
+    }
+}
