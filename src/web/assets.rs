@@ -27,6 +27,17 @@ const FILES: &[(&str, &str, &str)] = &[
         "text/javascript; charset=utf-8",
         include_str!("static/live.js"),
     ),
+    (
+        "repository_form.js",
+        "text/javascript; charset=utf-8",
+        include_str!("static/repository_form.js"),
+    ),
+    // For plain git servers.
+    (
+        "post-receive",
+        "text/plain; charset=utf-8",
+        include_str!("../../examples/post-receive"),
+    ),
     ("icons.svg", "image/svg+xml", include_str!("static/icons.svg")),
     ("mark.svg", "image/svg+xml", include_str!("static/mark.svg")),
 ];

@@ -1,9 +1,14 @@
 //! What people see in a browser: one file per page, each with its own `routes()`. Pages do what the API does, by the same
 //! calls, and show it; every one works without script, except live updates.
 
+mod create;
+mod created;
 mod form;
 mod notice;
 mod page;
+mod repository_form;
+mod repository_settings;
+mod shown_once;
 mod start_page;
 mod theme;
 mod viewer;
@@ -19,6 +24,9 @@ use super::{Web, assets};
 pub fn routes() -> Router<Web> {
     Router::new()
         .merge(start_page::routes())
+        .merge(create::routes())
+        .merge(created::routes())
+        .merge(repository_settings::routes())
         .merge(theme::routes())
         .layer(middleware::from_fn(forget_shown_notice))
         .merge(assets::routes())
