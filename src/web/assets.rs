@@ -14,6 +14,17 @@ use sha2::{Digest, Sha256};
 
 use super::{Web, parameters::Query, problem::Problem};
 
+const CSS: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const SVG: &str = "image/svg+xml";
+
+/// A file of `static/`.
+macro_rules! file {
+    ($name:literal, $media_type:expr) => {
+        ($name, $media_type, include_str!(concat!("static/", $name)))
+    };
+}
+
 /// Name, media type and content of each.
 const FILES: &[(&str, &str, &str)] = &[
     ("app.css", "text/css; charset=utf-8", include_str!("static/app.css")),
@@ -40,6 +51,14 @@ const FILES: &[(&str, &str, &str)] = &[
     ),
     ("icons.svg", "image/svg+xml", include_str!("static/icons.svg")),
     ("mark.svg", "image/svg+xml", include_str!("static/mark.svg")),
+    file!("app.css", CSS),
+    file!("app.js", SCRIPT),
+    file!("filter.js", SCRIPT),
+    file!("icons.svg", SVG),
+    file!("live.js", SCRIPT),
+    file!("log.css", CSS),
+    file!("log.js", SCRIPT),
+    file!("mark.svg", SVG),
 ];
 
 /// One year, and never to be asked for again.

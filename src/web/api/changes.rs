@@ -70,6 +70,8 @@ pub async fn save(
         };
         let existing = existing.as_ref().map(|repository| &repository.id);
         if let Some(saved) = web.store.put_repository(existing, &new, &change).await? {
+            // It may be private now.
+            web.signals.access_changed();
             web.store
                 .record_contribution(&user.name, &saved.repository.id, new.now)
                 .await?;
@@ -135,6 +137,7 @@ pub async fn start_first_builds(web: &Web, repository: &Repository, user: &str) 
 /// Deletes a repository with its builds, logs and deliveries.
 pub async fn delete(web: &Web, repository: &Repository) -> Result<(), Problem> {
     let builds = web.store.delete_repository(&repository.id).await?;
+    web.signals.access_changed();
     // Whoever builds one of them finds its lease gone.
     web.signals.cancel_requested();
     web.signals.queue_changed();

@@ -1,6 +1,6 @@
 //! The HTTP API under `/api/v1`, one file per resource, and its own description.
 
-mod builds;
+pub mod builds;
 mod changes;
 mod deliveries;
 mod document;
@@ -19,4 +19,5 @@ pub use self::{
     changes::{Expected, check, delete, document_of, save, start_first_builds},
     document::RepositoryInput,
     openapi::{described_routes, routes},
+    pagination::Page,
 };

@@ -3,13 +3,28 @@
 
 mod create;
 mod created;
+mod build;
+mod build_failure;
+mod build_log;
+mod build_steps;
+mod badge;
+mod build_chart;
+mod dashboard;
+mod explore;
 mod form;
+mod markdown;
 mod notice;
 mod page;
 mod repository_form;
 mod repository_settings;
 mod shown_once;
-mod start_page;
+mod set_up;
+pub(super) mod settings;
+mod sign_in;
+mod repository;
+mod repository_head;
+mod repository_list;
+mod repository_tags;
 mod theme;
 mod viewer;
 mod words;
@@ -23,10 +38,19 @@ use super::{Web, assets};
 /// All pages.
 pub fn routes() -> Router<Web> {
     Router::new()
-        .merge(start_page::routes())
+        .merge(build::routes())
+        .merge(build_log::routes())
         .merge(create::routes())
         .merge(created::routes())
         .merge(repository_settings::routes())
+        .merge(sign_in::routes())
+        .merge(set_up::routes())
+        .merge(settings::routes())
+        .merge(badge::routes())
+        .merge(dashboard::routes())
+        .merge(explore::routes())
+        .merge(repository::routes())
+        .merge(repository_tags::routes())
         .merge(theme::routes())
         .layer(middleware::from_fn(forget_shown_notice))
         .merge(assets::routes())

@@ -21,6 +21,7 @@ use super::{
     form::{FormErrors, Submitted},
     notice::Notice,
     page::{PageResult, done, render_with, see_other},
+    repository_head::{RepositoryHead, Tab},
     repository_form::{Pairs, RepositoryForm, Sheet, SheetContext, Wish},
     shown_once,
     viewer::Viewer,
@@ -50,6 +51,8 @@ pub(super) fn routes() -> Router<Web> {
 #[template(path = "repository_settings.html")]
 struct SettingsPage {
     viewer: Viewer,
+    head: RepositoryHead,
+    /// `namespace/name`
     repository: String,
     sheet: Sheet,
     is_private: bool,
@@ -75,7 +78,7 @@ struct Before {
     secret_fault: Option<String>,
 }
 
-fn page(
+async fn page(
     web: &Web,
     viewer: Viewer,
     repository: &Repository,
@@ -91,6 +94,7 @@ fn page(
         stored_secrets: repository.build_secrets.clone(),
     };
     let page = SettingsPage {
+        head: RepositoryHead::new(web, &viewer, repository, Tab::Settings).await?,
         repository: repository.name.to_string(),
         sheet: Sheet::new(form, FormErrors::new(before.errors), context),
         is_private: repository.visibility == Visibility::Private,
@@ -125,7 +129,7 @@ async fn show(
         ..Before::default()
     };
     let form = RepositoryForm::of(&repository);
-    let response = page(&web, viewer, &repository, form, before, StatusCode::OK)?;
+    let response = page(&web, viewer, &repository, form, before, StatusCode::OK).await?;
     Ok(shown_once::forget(&web, &repository, response))
 }
 
@@ -141,7 +145,7 @@ async fn save(
     form.namespace = repository.name.namespace().to_owned();
     form.name = repository.name.name().to_owned();
     if wish == Wish::ShowAgain {
-        return page(&web, viewer, &repository, form, Before::default(), StatusCode::OK);
+        return page(&web, viewer, &repository, form, Before::default(), StatusCode::OK).await;
     }
     form.tidy();
     let (before, status) = match store(&web, &viewer, &repository, &form).await {
@@ -164,7 +168,7 @@ async fn save(
         // Whoever has read that somebody else was faster may save over it.
         form.version = repository.updated_at.to_rfc3339();
     }
-    page(&web, viewer, &repository, form, before, status)
+    page(&web, viewer, &repository, form, before, status).await
 }
 
 async fn store(
@@ -265,7 +269,7 @@ async fn replace_secret(
             ..Before::default()
         };
         let form = RepositoryForm::of(&repository);
-        return page(&web, viewer, &repository, form, before, StatusCode::UNPROCESSABLE_ENTITY);
+        return page(&web, viewer, &repository, form, before, StatusCode::UNPROCESSABLE_ENTITY).await;
     }
     let path = format!("/r/{}/settings#webhook", repository.name);
     match own.is_empty() {
@@ -293,7 +297,7 @@ async fn delete(
             ..Before::default()
         };
         let form = RepositoryForm::of(&repository);
-        return page(&web, viewer, &repository, form, before, StatusCode::UNPROCESSABLE_ENTITY);
+        return page(&web, viewer, &repository, form, before, StatusCode::UNPROCESSABLE_ENTITY).await;
     }
     api::delete(&web, &repository).await?;
     let says = format!("{} was deleted, with its builds and logs. Pushed images stay at their registry.", repository.name);
