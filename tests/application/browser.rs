@@ -27,6 +27,8 @@ pub struct Page {
     /// Where a redirect leads.
     pub location: Option<String>,
     pub text: String,
+    /// Each `name=value` that the answer sets, without its attributes.
+    pub cookies: Vec<String>,
 }
 
 impl App {
@@ -81,6 +83,13 @@ impl Browser {
         self.post_as_it_is(path, &form).await
     }
 
+    /// Sends what an answer set from now on, beside the session's cookie.
+    pub fn keep_cookies(&mut self, page: &Page) {
+        let session = self.cookie.as_deref().unwrap_or_default();
+        let session = session.split("; ").next().unwrap().to_owned();
+        self.cookie = Some([&[session], &page.cookies[..]].concat().join("; "));
+    }
+
     /// Sends a form without adding anything.
     pub async fn post_as_it_is(&self, path: &str, fields: &[(&str, &str)]) -> Page {
         self.send(self.client.post(format!("{}{path}", self.url)).form(fields))
@@ -100,7 +109,11 @@ impl Browser {
             request = request.header(header::COOKIE, cookie);
         }
         let answer = request.send().await.unwrap();
+        let cookies = answer.headers().get_all(header::SET_COOKIE).iter();
         Page {
+            cookies: cookies
+                .map(|cookie| cookie.to_str().unwrap().split(';').next().unwrap().to_owned())
+                .collect(),
             status: answer.status().as_u16(),
             location: answer
                 .headers()
