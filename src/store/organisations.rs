@@ -112,7 +112,12 @@ impl Store {
         if !members::join(&mut tx, &organisation.id, owner, Role::Owner, organisation.created_at).await? {
             return Ok(OrganisationAdded::TooManyMemberships);
         }
-        let event = actor.did(Action::OrganisationCreated, &organisation.name, &organisation.name, json!({}));
+        let event = actor.did(
+            Action::OrganisationCreated,
+            &organisation.name,
+            &organisation.name,
+            json!({}),
+        );
         audit::record(&mut tx, &event).await?;
         tx.commit().await?;
         Ok(OrganisationAdded::Added)
@@ -155,6 +160,24 @@ impl Store {
             .collect()
     }
 
+    /// What a new repository of a namespace is, where it does not say: as the user or the organisation wishes.
+    pub async fn visibility_of_new(&self, namespace: &str) -> Result<Visibility, StoreError> {
+        let mut reader = self.reader().await?;
+        let wished: Option<String> = on!(reader.handle(), c => {
+            sqlx::query_scalar(
+                "select default_visibility from organisations where name = $1 \
+                 union all select default_visibility from users where name = $1",
+            )
+            .bind(namespace)
+            .fetch_optional(c)
+            .await
+        })?;
+        match wished {
+            Some(wished) => known("visibility", &wished, Visibility::parse),
+            None => Ok(Visibility::default()),
+        }
+    }
+
     /// Replaces what an organisation says of itself; `false` if it is gone.
     pub async fn change_organisation(&self, new: &Organisation, actor: &Actor) -> Result<bool, StoreError> {
         let mut tx = self.begin().await?;
@@ -176,10 +199,18 @@ impl Store {
             ("description", old.description != new.description),
             ("default_visibility", old.default_visibility != new.default_visibility),
         ];
-        let changed: Value = fields.iter().filter(|(_, differs)| *differs).map(|(field, _)| *field).collect();
+        let changed: Value = fields
+            .iter()
+            .filter(|(_, differs)| *differs)
+            .map(|(field, _)| *field)
+            .collect();
         if changed != json!([]) {
             let detail = json!({ "fields": changed });
-            audit::record(&mut tx, &actor.did(Action::OrganisationChanged, &old.name, &old.name, detail)).await?;
+            audit::record(
+                &mut tx,
+                &actor.did(Action::OrganisationChanged, &old.name, &old.name, detail),
+            )
+            .await?;
         }
         tx.commit().await?;
         Ok(true)

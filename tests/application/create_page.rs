@@ -46,7 +46,9 @@ async fn create(browser: &Browser, changes: &[(&str, &str)]) -> Page {
 
 /// What stands between `before` and the next `<`.
 fn text_after<'t>(text: &'t str, before: &str) -> &'t str {
-    let (_, after) = text.split_once(before).unwrap_or_else(|| panic!("no {before} in {text}"));
+    let (_, after) = text
+        .split_once(before)
+        .unwrap_or_else(|| panic!("no {before} in {text}"));
     after.split('<').next().unwrap()
 }
 
@@ -64,8 +66,16 @@ async fn the_form_begins_with_the_defaults_of_docker_hub() {
         let input = format!("name=\"{field}\" value=\"{}\"", value.replace('/', "/"));
         assert!(page.text.contains(&input), "{input}\n{}", page.text);
     }
-    assert!(page.text.contains("Docker tag<span class=\"sr\"> of rule 1</span>"), "{}", page.text);
-    assert!(page.text.contains("placeholder=\"r.example.com/ann/name\""), "{}", page.text);
+    assert!(
+        page.text.contains("Docker tag<span class=\"sr\"> of rule 1</span>"),
+        "{}",
+        page.text
+    );
+    assert!(
+        page.text.contains("placeholder=\"r.example.com/ann/name\""),
+        "{}",
+        page.text
+    );
 }
 
 #[tokio::test]
@@ -73,7 +83,10 @@ async fn whoever_is_not_signed_in_is_led_to_do_so_and_back() {
     let app = App::start().await;
     let stranger = app.stranger();
     let page = stranger.get("/new").await;
-    assert_eq!((page.status, page.location.as_deref()), (303, Some("/sign-in?next=%2Fnew")));
+    assert_eq!(
+        (page.status, page.location.as_deref()),
+        (303, Some("/sign-in?next=%2Fnew"))
+    );
     for path in ["/new", "/new/preview"] {
         assert_eq!(stranger.post(path, &FORM).await.status, 401, "{path}");
     }
@@ -111,7 +124,12 @@ async fn saving_makes_the_repository_starts_its_first_build_and_shows_the_secret
         ],
     )
     .await;
-    assert_eq!((saved.status, saved.location.as_deref()), (303, Some("/r/ann/app/created")), "{}", saved.text);
+    assert_eq!(
+        (saved.status, saved.location.as_deref()),
+        (303, Some("/r/ann/app/created")),
+        "{}",
+        saved.text
+    );
     browser.keep_cookies(&saved);
 
     let (_, document) = app.get("/api/v1/repositories/ann/app").await;
@@ -131,7 +149,11 @@ async fn saving_makes_the_repository_starts_its_first_build_and_shows_the_secret
 
     let page = browser.get("/r/ann/app/created").await;
     assert_eq!(page.status, 200);
-    assert!(page.text.contains(document["webhook"]["url"].as_str().unwrap()), "{}", page.text);
+    assert!(
+        page.text.contains(document["webhook"]["url"].as_str().unwrap()),
+        "{}",
+        page.text
+    );
     assert!(page.text.contains(&format!("/builds/{build}")), "{}", page.text);
     let (_, secret) = page.text.split_once("id=\"webhook-secret\"").unwrap();
     let secret = text_after(secret, "aria-label=\"the secret\">");
@@ -145,7 +167,11 @@ async fn saving_makes_the_repository_starts_its_first_build_and_shows_the_secret
     browser.keep_cookies(&page);
     let again = browser.get("/r/ann/app/created").await;
     assert_eq!(again.status, 200);
-    assert!(!again.text.contains(secret) && !again.text.contains("webhook-secret"), "{}", again.text);
+    assert!(
+        !again.text.contains(secret) && !again.text.contains("webhook-secret"),
+        "{}",
+        again.text
+    );
     assert!(again.text.contains("The first delivery arrived"), "{}", again.text);
     for cookie in [&saved, &page].into_iter().flat_map(|page| &page.cookies) {
         assert!(!cookie.contains(secret), "{cookie}");
@@ -209,9 +235,20 @@ async fn every_refused_field_is_named_beside_its_input_and_what_was_typed_is_kep
         assert!(page.text.contains(&format!(">{label}</a>")), "{label}: {}", page.text);
     }
     for field in ["name", "source.url", "rules[0].docker_tag", "rules[1].source"] {
-        assert!(page.text.contains(&format!("id=\"{field}-wrong\"")), "{field}: {}", page.text);
+        assert!(
+            page.text.contains(&format!("id=\"{field}-wrong\"")),
+            "{field}: {}",
+            page.text
+        );
     }
-    for kept in ["still here", "value=\"App\"", "ssh://git@example.com/app.git", "value=\"a b\"", "value=\"/(/\"", "Not An Image"] {
+    for kept in [
+        "still here",
+        "value=\"App\"",
+        "ssh://git@example.com/app.git",
+        "value=\"a b\"",
+        "value=\"/(/\"",
+        "Not An Image",
+    ] {
         assert!(page.text.contains(kept), "{kept}: {}", page.text);
     }
     assert!(!page.text.contains("canary"), "{}", page.text);
@@ -235,10 +272,27 @@ async fn markup_in_every_field_stays_text() {
     let app = App::start().await;
     let browser = app.browser("ann").await;
     let names = [
-        "source.provider", "source.url", "source.credentials.username", "namespace", "name", "visibility", "image",
-        "description", "try_name", "version", "rules[0].source", "rules[0].docker_tag", "rules[0].dockerfile", "rules[0].context",
-        "rules[0].target", "rules[0].platforms", "rules[0].build_args[0].name", "rules[0].build_args[0].value", "links[0]",
-        "build_secrets[0].name", "build_secrets[0].value",
+        "source.provider",
+        "source.url",
+        "source.credentials.username",
+        "namespace",
+        "name",
+        "visibility",
+        "image",
+        "description",
+        "try_name",
+        "version",
+        "rules[0].source",
+        "rules[0].docker_tag",
+        "rules[0].dockerfile",
+        "rules[0].context",
+        "rules[0].target",
+        "rules[0].platforms",
+        "rules[0].build_args[0].name",
+        "rules[0].build_args[0].value",
+        "links[0]",
+        "build_secrets[0].name",
+        "build_secrets[0].value",
     ];
     let changes: Vec<(&str, &str)> = names.iter().map(|name| (*name, MARKUP)).collect();
     for path in ["/new", "/new/preview"] {
@@ -264,12 +318,28 @@ async fn rows_are_added_and_removed_without_script_and_nothing_is_saved() {
     let browser = app.browser("ann").await;
     let page = create(&browser, &[("rules[0].source", "kept"), ("add", "rules")]).await;
     assert_eq!(page.status, 200);
-    assert!(page.text.contains("name=\"rules[1].source\"") && page.text.contains("value=\"kept\""), "{}", page.text);
-    let page = create(&browser, &[("links[0]", "alpine"), ("links[1]", "busybox"), ("remove", "links[0]")]).await;
-    assert!(page.text.contains("name=\"links[0]\" value=\"busybox\""), "{}", page.text);
+    assert!(
+        page.text.contains("name=\"rules[1].source\"") && page.text.contains("value=\"kept\""),
+        "{}",
+        page.text
+    );
+    let page = create(
+        &browser,
+        &[("links[0]", "alpine"), ("links[1]", "busybox"), ("remove", "links[0]")],
+    )
+    .await;
+    assert!(
+        page.text.contains("name=\"links[0]\" value=\"busybox\""),
+        "{}",
+        page.text
+    );
     assert!(!page.text.contains("links[1]"), "{}", page.text);
     let page = create(&browser, &[("add", "rules[0].build_args")]).await;
-    assert!(page.text.contains("name=\"rules[0].build_args[0].name\""), "{}", page.text);
+    assert!(
+        page.text.contains("name=\"rules[0].build_args[0].name\""),
+        "{}",
+        page.text
+    );
     for bad in ["rules[7]", "users", "rules[0].build_args[0]"] {
         assert_eq!(create(&browser, &[("remove", bad)]).await.status, 422, "{bad}");
     }
@@ -292,13 +362,22 @@ async fn each_rule_shows_what_it_would_build_for_the_ref_that_is_tried() {
     let fragment = browser.post("/new/preview", &form(&changes)).await;
     assert_eq!(fragment.status, 200);
     assert!(!fragment.text.contains("<html"), "{}", fragment.text);
-    for expected in ["`release-7` is not `main`", "r.example.com/ann/app:7", "r.example.com/ann/app:stable", "/app/Dockerfile"] {
+    for expected in [
+        "`release-7` is not `main`",
+        "r.example.com/ann/app:7",
+        "r.example.com/ann/app:stable",
+        "/app/Dockerfile",
+    ] {
         assert!(fragment.text.contains(expected), "{expected}: {}", fragment.text);
     }
     let mut fields = form(&changes);
     fields.push(("do", "preview"));
     let page = browser.post("/new", &fields).await;
-    assert!(page.text.contains("r.example.com/ann/app:stable") && page.text.contains("<html"), "{}", page.text);
+    assert!(
+        page.text.contains("r.example.com/ann/app:stable") && page.text.contains("<html"),
+        "{}",
+        page.text
+    );
 }
 
 #[tokio::test]
@@ -306,12 +385,18 @@ async fn nobody_makes_repositories_where_they_may_not() {
     let app = App::start().await;
     let page = create(&app.browser("ann").await, &[("namespace", "bob")]).await;
     assert_eq!(page.status, 422);
-    assert!(page.text.contains("you may not make repositories in `bob`"), "{}", page.text);
+    assert!(
+        page.text.contains("you may not make repositories in `bob`"),
+        "{}",
+        page.text
+    );
     // Administrators may, by typing the name.
     let root = app.browser("root").await;
     let page = create(&root, &[("namespace", "root"), ("other_namespace", "bob")]).await;
     assert_eq!(page.location.as_deref(), Some("/r/bob/app/created"), "{}", page.text);
-    let (status, _) = app.call(&app.bob, Method::GET, "/api/v1/repositories/bob/app", None).await;
+    let (status, _) = app
+        .call(&app.bob, Method::GET, "/api/v1/repositories/bob/app", None)
+        .await;
     assert_eq!(status, 200);
 }
 
@@ -330,7 +415,13 @@ async fn a_name_that_is_taken_is_refused_and_the_repository_stays_as_it_is() {
 async fn a_form_with_fields_of_its_own_invention_is_refused() {
     let app = App::start().await;
     let browser = app.browser("ann").await;
-    for field in ["role", "rules[0].id", "rules[5].source", "source.webhook_secret", "stars"] {
+    for field in [
+        "role",
+        "rules[0].id",
+        "rules[5].source",
+        "source.webhook_secret",
+        "stars",
+    ] {
         assert_eq!(create(&browser, &[(field, "x")]).await.status, 422, "{field}");
     }
     assert_eq!(app.get("/api/v1/repositories/ann/app").await.0, 404);

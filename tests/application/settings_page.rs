@@ -12,7 +12,10 @@ const PATH: &str = "/r/ann/app/settings";
 /// The value of an input, as the page has it.
 fn value_of(page: &Page, name: &str) -> String {
     let before = format!("name=\"{name}\" value=\"");
-    let (_, after) = page.text.split_once(&before).unwrap_or_else(|| panic!("no {name} in {}", page.text));
+    let (_, after) = page
+        .text
+        .split_once(&before)
+        .unwrap_or_else(|| panic!("no {name} in {}", page.text));
     after.split('"').next().unwrap().replace("&#43;", "+")
 }
 
@@ -46,7 +49,10 @@ async fn fields(browser: &Browser, changes: &[(&str, &str)]) -> Vec<(String, Str
 }
 
 async fn post(browser: &Browser, fields: &[(String, String)]) -> Page {
-    let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let fields: Vec<(&str, &str)> = fields
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
     browser.post(PATH, &fields).await
 }
 
@@ -78,8 +84,17 @@ async fn what_is_not_touched_stays_and_no_secret_is_shown() {
     let browser = app.browser("ann").await;
     let page = browser.get(PATH).await;
     assert!(!page.text.contains("canary"), "{}", page.text);
-    let saved = save(&browser, &[("description", "now with words"), ("build_secrets[0].name", "NPM")]).await;
-    assert_eq!((saved.status, saved.location.as_deref()), (303, Some(PATH)), "{}", saved.text);
+    let saved = save(
+        &browser,
+        &[("description", "now with words"), ("build_secrets[0].name", "NPM")],
+    )
+    .await;
+    assert_eq!(
+        (saved.status, saved.location.as_deref()),
+        (303, Some(PATH)),
+        "{}",
+        saved.text
+    );
     let mut after = stored(&app).await;
     assert_eq!(after["description"], "now with words");
     for changed in ["description", "updated_at"] {
@@ -148,7 +163,11 @@ async fn a_source_on_another_host_needs_its_credentials_again() {
     let browser = app.browser("ann").await;
     let page = save(&browser, &[("source.url", "https://elsewhere.example.com/app.git")]).await;
     assert_eq!(page.status, 422);
-    assert!(page.text.contains("the stored ones are for another host"), "{}", page.text);
+    assert!(
+        page.text.contains("the stored ones are for another host"),
+        "{}",
+        page.text
+    );
 }
 
 #[tokio::test]
@@ -158,7 +177,11 @@ async fn refused_rows_keep_what_was_typed_and_the_next_form_is_still_of_the_old_
     let browser = app.browser("ann").await;
     let page = save(&browser, &[("rules[0].docker_tag", "{\\7}"), ("description", "kept")]).await;
     assert_eq!(page.status, 422);
-    assert!(page.text.contains("id=\"rules[0].docker_tag-wrong\"") && page.text.contains("kept"), "{}", page.text);
+    assert!(
+        page.text.contains("id=\"rules[0].docker_tag-wrong\"") && page.text.contains("kept"),
+        "{}",
+        page.text
+    );
     assert_eq!(stored(&app).await["updated_at"], before["updated_at"]);
 }
 
@@ -167,8 +190,15 @@ async fn a_new_webhook_secret_is_shown_once_and_the_old_one_ends() {
     let app = App::start().await;
     let repository = repository(&app).await;
     let mut browser = app.browser("ann").await;
-    let answer = browser.post(&format!("{PATH}/webhook-secret"), &[("webhook_secret", "")]).await;
-    assert_eq!(answer.location.as_deref(), Some("/r/ann/app/settings#webhook"), "{}", answer.text);
+    let answer = browser
+        .post(&format!("{PATH}/webhook-secret"), &[("webhook_secret", "")])
+        .await;
+    assert_eq!(
+        answer.location.as_deref(),
+        Some("/r/ann/app/settings#webhook"),
+        "{}",
+        answer.text
+    );
     let body = payload("refs/heads/main", &"a".repeat(40), "one");
     assert_eq!(app.push(&repository, "d1", &body).await.0, 401);
     browser.keep_cookies(&answer);
@@ -180,7 +210,12 @@ async fn a_new_webhook_secret_is_shown_once_and_the_old_one_ends() {
     browser.keep_cookies(&page);
     assert!(!browser.get(PATH).await.text.contains(secret));
     // One's own is never shown.
-    let own = browser.post(&format!("{PATH}/webhook-secret"), &[("webhook_secret", "canary-of-my-own")]).await;
+    let own = browser
+        .post(
+            &format!("{PATH}/webhook-secret"),
+            &[("webhook_secret", "canary-of-my-own")],
+        )
+        .await;
     browser.keep_cookies(&own);
     assert!(!browser.get(PATH).await.text.contains("canary"));
     let request = app.signed_webhook(&repository, "push", "d3", &body.to_string(), "canary-of-my-own");
@@ -192,10 +227,14 @@ async fn visibility_changes_and_deletion_needs_the_name() {
     let app = App::start().await;
     repository(&app).await;
     let browser = app.browser("ann").await;
-    let answer = browser.post(&format!("{PATH}/visibility"), &[("visibility", "private")]).await;
+    let answer = browser
+        .post(&format!("{PATH}/visibility"), &[("visibility", "private")])
+        .await;
     assert_eq!(answer.status, 303, "{}", answer.text);
     assert_eq!(stored(&app).await["visibility"], "private");
-    let answer = browser.post(&format!("{PATH}/visibility"), &[("visibility", "secret")]).await;
+    let answer = browser
+        .post(&format!("{PATH}/visibility"), &[("visibility", "secret")])
+        .await;
     assert_eq!(answer.status, 422);
     let wrong = browser.post(&format!("{PATH}/delete"), &[("confirm", "app")]).await;
     assert_eq!(wrong.status, 422);
@@ -223,10 +262,17 @@ async fn others_can_neither_see_nor_change_the_settings() {
         let path = format!("{PATH}{below}");
         assert_eq!(bob.post(&path, form).await.status, 403, "{path}");
         assert_eq!(app.stranger().post(&path, form).await.status, 401, "{path}");
-        assert_eq!(app.browser("ann").await.post_as_it_is(&path, form).await.status, 403, "{path}");
+        assert_eq!(
+            app.browser("ann").await.post_as_it_is(&path, form).await.status,
+            403,
+            "{path}"
+        );
     }
     assert_eq!(stored(&app).await["updated_at"], before["updated_at"]);
-    app.browser("ann").await.post(&format!("{PATH}/visibility"), &[("visibility", "private")]).await;
+    app.browser("ann")
+        .await
+        .post(&format!("{PATH}/visibility"), &[("visibility", "private")])
+        .await;
     assert_eq!(bob.get(PATH).await.status, 404);
     for (below, form) in posts {
         assert_eq!(bob.post(&format!("{PATH}{below}"), form).await.status, 404, "{below}");

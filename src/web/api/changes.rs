@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     document::{self, RepositoryInput},
@@ -10,11 +10,12 @@ use super::{
 };
 use crate::{
     domain::{
+        audit::Action,
         ids::{BuildId, RepositoryId},
-        repository::{Repository, RepositoryName},
+        repository::{Repository, RepositoryName, Source},
     },
     secrets,
-    store::{NewRepository, User},
+    store::{Actor, NewRepository, RepositoryChange, SourceSecret},
     tokens,
     web::{Web, auth::Caller, problem::Problem},
 };
@@ -44,7 +45,7 @@ pub struct Saved {
 /// Saves a document: 422 with every field at fault, 409 where something else is stored than what was expected.
 pub async fn save(
     web: &Web,
-    user: &User,
+    actor: &Actor,
     name: &RepositoryName,
     input: &RepositoryInput,
     expected: Expected,
@@ -68,13 +69,14 @@ pub async fn save(
             hook_id: tokens::new_hook_id(),
             now: web.clock.now(),
         };
-        let existing = existing.as_ref().map(|repository| &repository.id);
-        if let Some(saved) = web.store.put_repository(existing, &new, &change).await? {
+        let known = existing.as_ref().map(|repository| &repository.id);
+        if let Some(saved) = web.store.put_repository(known, &new, &change).await? {
             // It may be private now.
             web.signals.access_changed();
             web.store
-                .record_contribution(&user.name, &saved.repository.id, new.now)
+                .record_contribution(&actor.name, &saved.repository.id, new.now)
                 .await?;
+            note_saved(web, actor, existing.as_ref(), &saved.repository, &change).await;
             let is_made_here = saved.created && change.webhook_secret.is_none();
             return Ok(Saved {
                 repository: saved.repository,
@@ -86,6 +88,80 @@ pub async fn save(
     Err(Problem::conflict(
         "somebody else keeps changing this repository; try again",
     ))
+}
+
+/// Writes down what a change did, by the names of the fields; nothing where it did nothing.
+async fn note_saved(
+    web: &Web,
+    actor: &Actor,
+    before: Option<&Repository>,
+    after: &Repository,
+    change: &RepositoryChange,
+) {
+    let (name, namespace) = (after.name.to_string(), after.name.namespace());
+    let Some(before) = before else {
+        let detail = json!({ "visibility": after.visibility, "source": after.source.url });
+        web.note(actor.did(Action::RepositoryCreated, name, namespace, detail))
+            .await;
+        return;
+    };
+    let changed = changed_fields(before, after);
+    if !changed.is_empty() {
+        let detail = json!({ "fields": changed });
+        web.note(actor.did(Action::RepositoryChanged, name.clone(), namespace, detail))
+            .await;
+    }
+    let replaced = replaced_secrets(before, change);
+    if !replaced.is_empty() {
+        let detail = json!({ "fields": replaced });
+        web.note(actor.did(Action::SecretReplaced, name, namespace, detail))
+            .await;
+    }
+}
+
+fn changed_fields(before: &Repository, after: &Repository) -> Vec<&'static str> {
+    let (old, new) = (&before.source, &after.source);
+    let source = |source: &Source| {
+        (
+            source.provider,
+            source.url.clone(),
+            source.account.clone(),
+            source.submodules,
+        )
+    };
+    let fields = [
+        ("visibility", before.visibility != after.visibility),
+        ("description", before.description != after.description),
+        ("image", before.image != after.image),
+        ("source", source(old) != source(new)),
+        ("rules", before.rules != after.rules),
+        ("links", before.links != after.links),
+        (
+            "detect_base_images",
+            before.detect_base_images != after.detect_base_images,
+        ),
+    ];
+    fields
+        .into_iter()
+        .filter(|(_, changed)| *changed)
+        .map(|(name, _)| name)
+        .collect()
+}
+
+fn replaced_secrets(before: &Repository, change: &RepositoryChange) -> Vec<&'static str> {
+    let build_secrets = change.build_secrets.as_ref().is_some_and(|secrets| {
+        secrets.len() != before.build_secrets.len() || secrets.iter().any(|(_, value)| value.is_some())
+    });
+    let fields = [
+        ("source.webhook_secret", change.webhook_secret.is_some()),
+        ("source.credentials", !matches!(change.credentials, SourceSecret::Keep)),
+        ("build_secrets", build_secrets),
+    ];
+    fields
+        .into_iter()
+        .filter(|(_, replaced)| *replaced)
+        .map(|(name, _)| name)
+        .collect()
 }
 
 fn check_expected(expected: Expected, existing: Option<&Repository>) -> Result<(), Problem> {
@@ -135,7 +211,7 @@ pub async fn start_first_builds(web: &Web, repository: &Repository, user: &str) 
 }
 
 /// Deletes a repository with its builds, logs and deliveries.
-pub async fn delete(web: &Web, repository: &Repository) -> Result<(), Problem> {
+pub async fn delete(web: &Web, actor: &Actor, repository: &Repository) -> Result<(), Problem> {
     let builds = web.store.delete_repository(&repository.id).await?;
     web.signals.access_changed();
     // Whoever builds one of them finds its lease gone.
@@ -145,5 +221,8 @@ pub async fn delete(web: &Web, repository: &Repository) -> Result<(), Problem> {
         web.logs.remove(&build).await;
         web.logs.hub().changed(&build);
     }
+    let (name, namespace) = (repository.name.to_string(), repository.name.namespace());
+    web.note(actor.did(Action::RepositoryDeleted, name, namespace, json!({})))
+        .await;
     Ok(())
 }

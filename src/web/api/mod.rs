@@ -1,12 +1,15 @@
 //! The HTTP API under `/api/v1`, one file per resource, and its own description.
 
+mod audit;
 pub mod builds;
 mod changes;
 mod deliveries;
 mod document;
 mod health;
 mod logs;
+mod members;
 mod openapi;
+mod organisations;
 mod pagination;
 mod registries;
 mod repositories;

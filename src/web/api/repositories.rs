@@ -11,12 +11,14 @@ use super::{
 };
 use crate::{
     domain::{
+        access::Role,
         ids::RepositoryId,
         repository::{RepositoryName, check_name},
     },
     web::{
         Web,
-        auth::{Caller, visible_repository, writable_repository},
+        audit::Origin,
+        auth::{Caller, repository_for, visible_repository},
         json::StrictJson,
         parameters::{FromParameters, Parameters, Query, RepositoryPath, Segments},
         problem::{FieldError, Problem},
@@ -43,7 +45,7 @@ async fn list(
     let before = page.cursor.as_deref().map(RepositoryId::from);
     let fetched = web
         .store
-        .repositories(caller.own_namespace(), caller.is_admin(), before.as_ref(), page.fetch())
+        .repositories(&caller.sight(), before.as_ref(), page.fetch())
         .await?;
     let List { items, next_cursor } = page.cut(fetched, |repository| repository.id.as_str(), |repository| repository);
     let mut shown = Vec::with_capacity(items.len());
@@ -104,6 +106,7 @@ impl FromParameters for PutParameters {
 async fn put(
     State(web): State<Web>,
     caller: Caller,
+    origin: Origin,
     Segments((namespace, name)): Segments<(String, String)>,
     Query(parameters): Query<PutParameters>,
     body: StrictJson<RepositoryInput>,
@@ -111,8 +114,9 @@ async fn put(
     caller.user()?;
     check_name(&namespace).map_err(|error| Problem::field("namespace", error.to_string()))?;
     let name = RepositoryName::new(&namespace, &name).map_err(|error| Problem::field("name", error.to_string()))?;
-    let user = caller.writer_of(&namespace)?;
-    let saved = save(&web, user, &name, &body.checked()?, Expected::Anything).await?;
+    let user = caller.may(&namespace, Role::Admin)?;
+    let actor = origin.actor(&user.name);
+    let saved = save(&web, &actor, &name, &body.checked()?, Expected::Anything).await?;
     if parameters.build {
         start_first_builds(&web, &saved.repository, &user.name).await?;
     }
@@ -134,10 +138,11 @@ async fn put(
 async fn delete(
     State(web): State<Web>,
     caller: Caller,
+    origin: Origin,
     Segments(name): Segments<(String, String)>,
     Query(()): Query<()>,
 ) -> Result<StatusCode, Problem> {
-    let (repository, _) = writable_repository(&web, &caller, &name).await?;
-    changes::delete(&web, &repository).await?;
+    let (repository, user) = repository_for(&web, &caller, &name, Role::Owner).await?;
+    changes::delete(&web, &origin.actor(&user.name), &repository).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -18,10 +18,14 @@ use super::{
     viewer::Viewer,
 };
 use crate::{
-    domain::repository::{RepositoryName, Visibility, check_name},
+    domain::{
+        access::Role,
+        repository::{RepositoryName, check_name},
+    },
     web::{
         Web,
         api::{self, Expected, RepositoryInput},
+        audit::Origin,
         json::parse_value,
         parameters::{FromParameters, Parameters, Query},
         problem::{FieldError, Problem},
@@ -67,22 +71,12 @@ async fn show(State(web): State<Web>, viewer: Viewer, Query(parameters): Query<N
     let own = viewer.user()?.name.clone();
     let namespace = parameters
         .namespace
-        .filter(|asked| viewer.caller.may_write(asked) && check_name(asked).is_ok())
+        .filter(|asked| viewer.caller.has_role(asked, Role::Admin) && check_name(asked).is_ok())
         .unwrap_or(own);
-    let visibility = default_visibility(&web, &viewer, &namespace).await?;
+    let visibility = web.store.visibility_of_new(&namespace).await?;
     let form = RepositoryForm::new(namespace, visibility);
     let sheet = sheet(&web, &viewer, form, FormErrors::default());
     render(&CreatePage { viewer, sheet })
-}
-
-/// What a new repository in a namespace is unless somebody says otherwise.
-async fn default_visibility(web: &Web, viewer: &Viewer, namespace: &str) -> Result<Visibility, Problem> {
-    let user = viewer.user()?;
-    let own = match user.name == namespace {
-        true => web.store.default_visibility(&user.id).await?,
-        false => None,
-    };
-    Ok(own.unwrap_or_default())
 }
 
 fn sheet(web: &Web, viewer: &Viewer, form: RepositoryForm, errors: FormErrors) -> Sheet {
@@ -105,7 +99,7 @@ fn namespaces(viewer: &Viewer) -> Vec<String> {
     let own = viewer.name().map(str::to_owned);
     let organisations = viewer.organisations().into_iter().map(str::to_owned);
     own.into_iter()
-        .chain(organisations.filter(|name| viewer.caller.may_write(name)))
+        .chain(organisations.filter(|name| viewer.caller.has_role(name, Role::Admin)))
         .collect()
 }
 
@@ -121,6 +115,7 @@ async fn preview(
 
 async fn create(
     State(web): State<Web>,
+    origin: Origin,
     Query(()): Query<()>,
     Submitted { viewer, form }: Submitted<Pairs>,
 ) -> PageResult {
@@ -133,7 +128,7 @@ async fn create(
         return render(&CreatePage { viewer, sheet });
     }
     form.tidy();
-    match save(&web, &viewer, &form).await? {
+    match save(&web, &viewer, &origin, &form).await? {
         Ok(response) => Ok(response),
         Err(faults) => {
             let sheet = sheet(&web, &viewer, form, FormErrors::new(faults));
@@ -143,7 +138,12 @@ async fn create(
 }
 
 /// Makes the repository and starts its first builds; or every fault of the form.
-async fn save(web: &Web, viewer: &Viewer, form: &RepositoryForm) -> Result<Result<Response, Vec<FieldError>>, Problem> {
+async fn save(
+    web: &Web,
+    viewer: &Viewer,
+    origin: &Origin,
+    form: &RepositoryForm,
+) -> Result<Result<Response, Vec<FieldError>>, Problem> {
     let user = viewer.user()?;
     let mut faults = form.own_faults(None);
     faults.extend(check_place(viewer, form));
@@ -165,7 +165,7 @@ async fn save(web: &Web, viewer: &Viewer, form: &RepositoryForm) -> Result<Resul
             return Ok(Err(faults));
         }
     };
-    let saved = match api::save(web, user, &name, &input, Expected::Nothing).await {
+    let saved = match api::save(web, &origin.actor(&user.name), &name, &input, Expected::Nothing).await {
         Ok(saved) => saved,
         Err(problem) => return faults_of(form, faults, problem),
     };
@@ -184,7 +184,7 @@ fn check_place(viewer: &Viewer, form: &RepositoryForm) -> Vec<FieldError> {
     let mut faults = Vec::new();
     match check_name(namespace) {
         Err(error) => faults.push(FieldError::new("namespace", error.to_string())),
-        Ok(()) if !viewer.caller.may_write(namespace) => {
+        Ok(()) if !viewer.caller.has_role(namespace, Role::Admin) => {
             let message = format!("you may not make repositories in `{namespace}`");
             faults.push(FieldError::new("namespace", message));
         }

@@ -13,13 +13,14 @@ use super::{
 };
 use crate::{
     domain::{
+        access::Role,
         build::Cause,
         repository::{Provider, Repository},
     },
-    store::BuildFilter,
+    store::{BuildFilter, Sight},
     web::{
         Web,
-        auth::writable_repository,
+        auth::repository_for,
         parameters::{Query, Segments},
         problem::Problem,
     },
@@ -78,7 +79,7 @@ async fn show(
     Query(()): Query<()>,
 ) -> PageResult {
     viewer.user()?;
-    let (repository, _) = writable_repository(&web, &viewer.caller, &name).await?;
+    let (repository, _) = repository_for(&web, &viewer.caller, &name, Role::Admin).await?;
     let secret = shown_once::waiting(&web, &viewer, &repository, &cookies);
     let page = CreatedPage {
         repository: repository.name.to_string(),
@@ -118,7 +119,9 @@ fn forge_page(repository: &Repository) -> Option<String> {
 /// The newest delivery that came from outside.
 async fn arrived(web: &Web, viewer: &Viewer, repository: &Repository) -> Result<Option<Arrived>, Problem> {
     let deliveries = web.store.deliveries(&repository.id, None, DELIVERIES).await?;
-    let found = deliveries.into_iter().find(|delivery| delivery.provider != OWN_PROVIDER);
+    let found = deliveries
+        .into_iter()
+        .find(|delivery| delivery.provider != OWN_PROVIDER);
     Ok(found.map(|delivery| Arrived {
         event: delivery.event,
         outcome: delivery.outcome.as_str(),
@@ -130,12 +133,14 @@ async fn arrived(web: &Web, viewer: &Viewer, repository: &Repository) -> Result<
 async fn first_builds(web: &Web, repository: &Repository) -> Result<Vec<FirstBuild>, Problem> {
     let filter = BuildFilter {
         repository: Some(repository.id.clone()),
-        all: true,
+        sight: Sight::Everything,
         limit: FIRST_BUILDS,
         ..BuildFilter::default()
     };
     let builds = web.store.builds(&filter).await?;
-    let first = builds.into_iter().filter(|build| matches!(build.cause, Cause::Create { .. }));
+    let first = builds
+        .into_iter()
+        .filter(|build| matches!(build.cause, Cause::Create { .. }));
     let shown = first.map(|build| FirstBuild {
         id: build.id.to_string(),
         number: build.number,

@@ -144,7 +144,10 @@ impl FormErrors {
 
     /// What is wrong with a field that is named in two parts.
     pub fn at(&self, parent: &str, field: &str) -> Option<&str> {
-        let error = self.0.iter().find(|error| error.field.strip_prefix(parent) == Some(field));
+        let error = self
+            .0
+            .iter()
+            .find(|error| error.field.strip_prefix(parent) == Some(field));
         error.map(|error| error.message.as_str())
     }
 

@@ -1,30 +1,32 @@
 //! What people see in a browser: one file per page, each with its own `routes()`. Pages do what the API does, by the same
 //! calls, and show it; every one works without script, except live updates.
 
-mod create;
-mod created;
+mod audit_row;
+mod badge;
 mod build;
+mod build_chart;
 mod build_failure;
 mod build_log;
 mod build_steps;
-mod badge;
-mod build_chart;
+mod create;
+mod created;
 mod dashboard;
 mod explore;
 mod form;
 mod markdown;
 mod notice;
+mod organisation;
 mod page;
-mod repository_form;
-mod repository_settings;
-mod shown_once;
-mod set_up;
-pub(super) mod settings;
-mod sign_in;
 mod repository;
+mod repository_form;
 mod repository_head;
 mod repository_list;
+mod repository_settings;
 mod repository_tags;
+mod set_up;
+pub(super) mod settings;
+mod shown_once;
+mod sign_in;
 mod theme;
 mod viewer;
 mod words;
@@ -38,19 +40,20 @@ use super::{Web, assets};
 /// All pages.
 pub fn routes() -> Router<Web> {
     Router::new()
+        .merge(badge::routes())
         .merge(build::routes())
         .merge(build_log::routes())
         .merge(create::routes())
         .merge(created::routes())
-        .merge(repository_settings::routes())
-        .merge(sign_in::routes())
-        .merge(set_up::routes())
-        .merge(settings::routes())
-        .merge(badge::routes())
         .merge(dashboard::routes())
         .merge(explore::routes())
+        .merge(organisation::routes())
         .merge(repository::routes())
+        .merge(repository_settings::routes())
         .merge(repository_tags::routes())
+        .merge(set_up::routes())
+        .merge(settings::routes())
+        .merge(sign_in::routes())
         .merge(theme::routes())
         .layer(middleware::from_fn(forget_shown_notice))
         .merge(assets::routes())

@@ -21,18 +21,22 @@ use super::{
     form::{FormErrors, Submitted},
     notice::Notice,
     page::{PageResult, done, render_with, see_other},
-    repository_head::{RepositoryHead, Tab},
     repository_form::{Pairs, RepositoryForm, Sheet, SheetContext, Wish},
+    repository_head::{RepositoryHead, Tab},
     shown_once,
     viewer::Viewer,
 };
 use crate::{
-    domain::repository::{Repository, Visibility},
+    domain::{
+        access::Role,
+        repository::{Repository, Visibility},
+    },
     tokens,
     web::{
         Web,
         api::{self, Expected, RepositoryInput},
-        auth::writable_repository,
+        audit::Origin,
+        auth::repository_for,
         json::parse_value,
         parameters::{Query, Segments},
         problem::{FieldError, Problem},
@@ -101,7 +105,7 @@ async fn page(
         webhook_url: webhook_url(web, repository),
         secret: before.secret,
         is_conflict: before.is_conflict,
-        may_delete: viewer.caller.may_write(repository.name.namespace()),
+        may_delete: viewer.caller.has_role(repository.name.namespace(), Role::Owner),
         delete_fault: before.delete_fault,
         secret_fault: before.secret_fault,
         viewer,
@@ -112,7 +116,7 @@ async fn page(
 /// The repository, if the viewer may change it.
 async fn editable(web: &Web, viewer: &Viewer, name: &(String, String)) -> Result<Repository, Problem> {
     viewer.user()?;
-    let (repository, _) = writable_repository(web, &viewer.caller, name).await?;
+    let (repository, _) = repository_for(web, &viewer.caller, name, Role::Admin).await?;
     Ok(repository)
 }
 
@@ -135,6 +139,7 @@ async fn show(
 
 async fn save(
     State(web): State<Web>,
+    origin: Origin,
     Segments(name): Segments<(String, String)>,
     Query(()): Query<()>,
     Submitted { viewer, form }: Submitted<Pairs>,
@@ -148,17 +153,23 @@ async fn save(
         return page(&web, viewer, &repository, form, Before::default(), StatusCode::OK).await;
     }
     form.tidy();
-    let (before, status) = match store(&web, &viewer, &repository, &form).await {
+    let (before, status) = match store(&web, &viewer, &origin, &repository, &form).await {
         Ok(Ok(())) => {
             let path = format!("/r/{}/settings", repository.name);
             return Ok(done(&path, &Notice::good("The settings were saved.")));
         }
         Ok(Err(errors)) => {
-            let before = Before { errors, ..Before::default() };
+            let before = Before {
+                errors,
+                ..Before::default()
+            };
             (before, StatusCode::UNPROCESSABLE_ENTITY)
         }
         Err(problem) if problem.status() == StatusCode::CONFLICT => {
-            let before = Before { is_conflict: true, ..Before::default() };
+            let before = Before {
+                is_conflict: true,
+                ..Before::default()
+            };
             (before, StatusCode::CONFLICT)
         }
         Err(problem) => return Err(problem),
@@ -174,6 +185,7 @@ async fn save(
 async fn store(
     web: &Web,
     viewer: &Viewer,
+    origin: &Origin,
     repository: &Repository,
     form: &RepositoryForm,
 ) -> Result<Result<(), Vec<FieldError>>, Problem> {
@@ -190,7 +202,8 @@ async fn store(
             Err(problem) => faults_of(form, faults, problem),
         };
     }
-    match api::save(web, viewer.user()?, &repository.name, &input, Expected::ChangedAt(version)).await {
+    let actor = origin.actor(&viewer.user()?.name);
+    match api::save(web, &actor, &repository.name, &input, Expected::ChangedAt(version)).await {
         Ok(_) => Ok(Ok(())),
         Err(problem) => faults_of(form, faults, problem),
     }
@@ -207,6 +220,7 @@ fn version(text: &str) -> Result<DateTime<Utc>, Problem> {
 async fn change(
     web: &Web,
     viewer: &Viewer,
+    origin: &Origin,
     repository: &Repository,
     edit: impl FnOnce(&mut Value),
 ) -> Result<(), Problem> {
@@ -214,7 +228,8 @@ async fn change(
     edit(&mut document);
     let input: RepositoryInput = parse_value(&document)?;
     let expected = Expected::ChangedAt(repository.updated_at);
-    api::save(web, viewer.user()?, &repository.name, &input, expected).await?;
+    let actor = origin.actor(&viewer.user()?.name);
+    api::save(web, &actor, &repository.name, &input, expected).await?;
     Ok(())
 }
 
@@ -226,12 +241,16 @@ struct VisibilityForm {
 
 async fn set_visibility(
     State(web): State<Web>,
+    origin: Origin,
     Segments(name): Segments<(String, String)>,
     Query(()): Query<()>,
     Submitted { viewer, form }: Submitted<VisibilityForm>,
 ) -> PageResult {
     let repository = editable(&web, &viewer, &name).await?;
-    change(&web, &viewer, &repository, |document| document["visibility"] = json!(form.visibility)).await?;
+    change(&web, &viewer, &origin, &repository, |document| {
+        document["visibility"] = json!(form.visibility)
+    })
+    .await?;
     let says = match form.visibility {
         Visibility::Public => "Everybody can see this repository, its builds and their logs now.",
         Visibility::Private => "This repository is private now: others do not see that it exists.",
@@ -249,6 +268,7 @@ struct SecretForm {
 
 async fn replace_secret(
     State(web): State<Web>,
+    origin: Origin,
     Segments(name): Segments<(String, String)>,
     Query(()): Query<()>,
     Submitted { viewer, form }: Submitted<SecretForm>,
@@ -257,7 +277,7 @@ async fn replace_secret(
     let own = form.webhook_secret.trim();
     let made = tokens::new_webhook_secret();
     let secret = if own.is_empty() { made.expose_secret() } else { own };
-    let changed = change(&web, &viewer, &repository, |document| {
+    let changed = change(&web, &viewer, &origin, &repository, |document| {
         document["source"]["webhook_secret"] = json!(secret);
     });
     if let Err(problem) = changed.await {
@@ -269,7 +289,15 @@ async fn replace_secret(
             ..Before::default()
         };
         let form = RepositoryForm::of(&repository);
-        return page(&web, viewer, &repository, form, before, StatusCode::UNPROCESSABLE_ENTITY).await;
+        return page(
+            &web,
+            viewer,
+            &repository,
+            form,
+            before,
+            StatusCode::UNPROCESSABLE_ENTITY,
+        )
+        .await;
     }
     let path = format!("/r/{}/settings#webhook", repository.name);
     match own.is_empty() {
@@ -286,20 +314,34 @@ struct DeleteForm {
 
 async fn delete(
     State(web): State<Web>,
+    origin: Origin,
     Segments(name): Segments<(String, String)>,
     Query(()): Query<()>,
     Submitted { viewer, form }: Submitted<DeleteForm>,
 ) -> Result<Response, Problem> {
-    let repository = editable(&web, &viewer, &name).await?;
+    viewer.user()?;
+    let (repository, user) = repository_for(&web, &viewer.caller, &name, Role::Owner).await?;
+    let actor = origin.actor(&user.name);
     if form.confirm.trim() != repository.name.to_string() {
         let before = Before {
             delete_fault: Some("this is not its name; nothing was deleted"),
             ..Before::default()
         };
         let form = RepositoryForm::of(&repository);
-        return page(&web, viewer, &repository, form, before, StatusCode::UNPROCESSABLE_ENTITY).await;
+        return page(
+            &web,
+            viewer,
+            &repository,
+            form,
+            before,
+            StatusCode::UNPROCESSABLE_ENTITY,
+        )
+        .await;
     }
-    api::delete(&web, &repository).await?;
-    let says = format!("{} was deleted, with its builds and logs. Pushed images stay at their registry.", repository.name);
+    api::delete(&web, &actor, &repository).await?;
+    let says = format!(
+        "{} was deleted, with its builds and logs. Pushed images stay at their registry.",
+        repository.name
+    );
     Ok(done("/", &Notice::good(says)))
 }

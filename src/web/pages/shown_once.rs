@@ -41,7 +41,10 @@ pub fn hand_over(
 /// The secret that waits for a page of this repository.
 pub fn waiting(web: &Web, viewer: &Viewer, repository: &Repository, cookies: &CookieJar) -> Option<String> {
     let sealed = BASE64_URL_SAFE_NO_PAD.decode(cookies.get(COOKIE)?.value()).ok()?;
-    let text = web.vault.open(&purpose(session(viewer).ok()?, repository), &sealed).ok()?;
+    let text = web
+        .vault
+        .open(&purpose(session(viewer).ok()?, repository), &sealed)
+        .ok()?;
     let (until, secret) = text.expose_secret().split_once(' ')?;
     let until = DateTime::<Utc>::from_timestamp(until.parse().ok()?, 0)?;
     (viewer.now < until).then(|| secret.to_owned())

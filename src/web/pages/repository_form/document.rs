@@ -4,10 +4,7 @@ use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
 
 use super::fields::{RepositoryForm, RuleFields};
-use crate::{
-    domain::repository::Repository,
-    web::problem::FieldError,
-};
+use crate::{domain::repository::Repository, web::problem::FieldError};
 
 impl RepositoryForm {
     /// Takes away rows in which nothing was typed.
@@ -88,7 +85,8 @@ impl RepositoryForm {
             let field = format!("build_secrets[{at}].name");
             faults.push(FieldError::new(field, format!("`{}` is here twice", names[at])));
         }
-        let is_stored = |name: &str| stored.is_some_and(|stored| stored.build_secrets.iter().any(|known| known == name));
+        let is_stored =
+            |name: &str| stored.is_some_and(|stored| stored.build_secrets.iter().any(|known| known == name));
         let missing = match (self.username.trim(), self.password.expose_secret()) {
             ("", password) if !password.is_empty() => Some(("username", "a password needs its user name")),
             (user, "") if !user.is_empty() => Some(("password", "a user name needs its password or access token")),
@@ -123,7 +121,10 @@ impl RepositoryForm {
     /// `None` where the form has said it already, better.
     fn field_of(&self, path: &str) -> Option<String> {
         if let Some(name) = path.strip_prefix("build_secrets.") {
-            let index = self.build_secrets.iter().position(|secret| secret.name.trim() == name)?;
+            let index = self
+                .build_secrets
+                .iter()
+                .position(|secret| secret.name.trim() == name)?;
             let is_new_without_value = self.build_secrets[index].value.expose_secret().is_empty();
             return (!is_new_without_value).then(|| format!("build_secrets[{index}].name"));
         }
@@ -138,7 +139,12 @@ impl RepositoryForm {
 }
 
 fn rule(rule: &RuleFields) -> Value {
-    let platforms: Vec<&str> = rule.platform.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    let platforms: Vec<&str> = rule
+        .platform
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .collect();
     let arguments: Map<String, Value> = rule
         .build_args
         .iter()
@@ -160,5 +166,7 @@ fn rule(rule: &RuleFields) -> Value {
 
 /// Where a name stands that stands before it too.
 fn repeated(names: &[&str]) -> Vec<usize> {
-    (0..names.len()).filter(|&at| names[..at].contains(&names[at])).collect()
+    (0..names.len())
+        .filter(|&at| names[..at].contains(&names[at]))
+        .collect()
 }

@@ -320,7 +320,14 @@ mod tests {
         assert_eq!(form.rules[1].build_args.len(), 1);
         assert!(form.remove("rules[1].build_args[0]") && form.rules[1].build_args.is_empty());
         assert!(form.remove("rules[0]") && form.rules[0].source == "second");
-        for bad in ["rules[1]", "rules", "rules[0].build_args[0]", "secrets[0]", "rules[0", ""] {
+        for bad in [
+            "rules[1]",
+            "rules",
+            "rules[0].build_args[0]",
+            "secrets[0]",
+            "rules[0",
+            "",
+        ] {
             assert!(!form.remove(bad), "{bad}");
         }
         assert!(!form.add("rules[7].build_args") && !form.add("users"));

@@ -37,7 +37,12 @@ impl Pairs {
                 "add" | "remove" => edits.push((name, value)),
                 "do" if value == "preview" => wish = Wish::ShowAgain,
                 _ if form.set(&name, value) => {}
-                _ => return Err(Problem::field(name, "the form is not one of ours: this has no place in it")),
+                _ => {
+                    return Err(Problem::field(
+                        name,
+                        "the form is not one of ours: this has no place in it",
+                    ));
+                }
             }
         }
         for (edit, rows) in edits {

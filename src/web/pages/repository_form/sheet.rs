@@ -98,7 +98,13 @@ impl Sheet {
     /// The image that is meant where none is typed, as far as it is known.
     pub fn default_image(&self) -> String {
         let registry = self.context.default_registry.as_deref();
-        let or = |text: &str, other: &str| if text.trim().is_empty() { other.to_owned() } else { text.trim().to_owned() };
+        let or = |text: &str, other: &str| {
+            if text.trim().is_empty() {
+                other.to_owned()
+            } else {
+                text.trim().to_owned()
+            }
+        };
         let (namespace, name) = (or(&self.form.namespace, "namespace"), or(&self.form.name, "name"));
         match (RepositoryName::new(&namespace, &name), registry) {
             (Ok(name), registry) => default_image(&name, registry),
@@ -118,7 +124,9 @@ impl Sheet {
         };
         let rows = self.form.rules.iter().enumerate().map(|(index, fields)| {
             let path = format!("rules[{index}].");
-            let has_faults = ["target", "platforms", "build_args"].iter().any(|field| self.errors.under(&format!("{path}{field}")));
+            let has_faults = ["target", "platforms", "build_args"]
+                .iter()
+                .any(|field| self.errors.under(&format!("{path}{field}")));
             RuleRow {
                 index,
                 number: index + 1,
@@ -155,7 +163,12 @@ impl Sheet {
 
 /// A field's name for people: `Docker tag of rule 2`.
 fn label_of(field: &str) -> String {
-    let number = |rest: &str| rest.split(']').next().and_then(|index| index.parse::<usize>().ok()).map_or(0, |index| index + 1);
+    let number = |rest: &str| {
+        rest.split(']')
+            .next()
+            .and_then(|index| index.parse::<usize>().ok())
+            .map_or(0, |index| index + 1)
+    };
     if let Some(rest) = field.strip_prefix("rules[") {
         let part = rest.split_once("].").map_or("", |(_, part)| part);
         let label = match part {
@@ -259,19 +272,38 @@ mod tests {
 
     #[test]
     fn a_rule_shows_what_it_would_build_or_why_not() {
-        let Preview::Builds { images, dockerfile, context, .. } = preview(&fields(" main ", "latest,{sourceref}"), "", "r/a") else {
+        let Preview::Builds {
+            images,
+            dockerfile,
+            context,
+            ..
+        } = preview(&fields(" main ", "latest,{sourceref}"), "", "r/a")
+        else {
             panic!("a literal ref builds");
         };
         assert_eq!(images, ["r/a:latest", "r/a:main"]);
         assert_eq!((dockerfile.as_str(), context.as_str()), ("/app/Dockerfile", "/app"));
         assert!(matches!(preview(&fields("/^v/", "x"), "", "r/a"), Preview::Unasked));
         assert!(matches!(preview(&fields("", "x"), "", "r/a"), Preview::Unasked));
-        assert!(matches!(preview(&fields("/^v/", "x"), "main", "r/a"), Preview::No(reason) if reason.contains("does not match")));
-        assert!(matches!(preview(&fields("/^v/", "x"), "a b", "r/a"), Preview::No(reason) if reason.contains("git accepts")));
-        assert!(matches!(preview(&fields("/(/", "x"), "main", "r/a"), Preview::Invalid(_)));
-        let outside = RuleFields { dockerfile: "../../x".to_owned(), ..fields("main", "x") };
+        assert!(
+            matches!(preview(&fields("/^v/", "x"), "main", "r/a"), Preview::No(reason) if reason.contains("does not match"))
+        );
+        assert!(
+            matches!(preview(&fields("/^v/", "x"), "a b", "r/a"), Preview::No(reason) if reason.contains("git accepts"))
+        );
+        assert!(matches!(
+            preview(&fields("/(/", "x"), "main", "r/a"),
+            Preview::Invalid(_)
+        ));
+        let outside = RuleFields {
+            dockerfile: "../../x".to_owned(),
+            ..fields("main", "x")
+        };
         assert!(matches!(preview(&outside, "", "r/a"), Preview::Invalid(reason) if reason.contains("leaves")));
-        let by_hand = RuleFields { autobuild: false, ..fields("main", "x") };
+        let by_hand = RuleFields {
+            autobuild: false,
+            ..fields("main", "x")
+        };
         assert!(matches!(preview(&by_hand, "", "r/a"), Preview::No(reason) if reason.contains("autobuild")));
     }
 
