@@ -140,6 +140,7 @@ fn changed_fields(before: &Repository, after: &Repository) -> Vec<&'static str> 
             "detect_base_images",
             before.detect_base_images != after.detect_base_images,
         ),
+        ("limits", before.limits != after.limits),
     ];
     fields
         .into_iter()

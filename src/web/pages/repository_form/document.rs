@@ -51,6 +51,7 @@ impl RepositoryForm {
         document.insert("links".to_owned(), links);
         document.insert("detect_base_images".to_owned(), json!(self.detect_base_images));
         document.insert("build_secrets".to_owned(), self.secrets());
+        document.insert("limits".to_owned(), self.limits.read().0);
         Value::Object(document)
     }
 
@@ -72,7 +73,7 @@ impl RepositoryForm {
 
     /// What is wrong with the form that a document made from it cannot show.
     pub fn own_faults(&self, stored: Option<&Repository>) -> Vec<FieldError> {
-        let mut faults = Vec::new();
+        let (_, mut faults) = self.limits.read();
         for (index, rule) in self.rules.iter().enumerate() {
             let names: Vec<&str> = rule.build_args.iter().map(|argument| argument.name.trim()).collect();
             for at in repeated(&names) {

@@ -27,6 +27,7 @@ pub struct RepositoryForm {
     pub links: Vec<String>,
     pub detect_base_images: bool,
     pub build_secrets: Vec<SecretFields>,
+    pub limits: LimitFields,
     /// A branch or tag to try the rules with.
     pub try_name: String,
     /// When the repository was last changed, as the form was made.
@@ -52,6 +53,16 @@ pub struct RuleFields {
 pub struct ArgumentFields {
     pub name: String,
     pub value: String,
+}
+
+/// Limits as they are typed; empty: the server's.
+#[derive(Debug, Default)]
+pub struct LimitFields {
+    /// Seconds.
+    pub timeout: String,
+    /// `512 MiB`, or bytes.
+    pub memory: String,
+    pub cpus: String,
 }
 
 /// One build secret; its value is empty where a stored one is to stay.
@@ -138,6 +149,7 @@ impl RepositoryForm {
             submodules: source.submodules,
             links: repository.links.clone(),
             detect_base_images: repository.detect_base_images,
+            limits: LimitFields::of(&repository.limits),
             version: repository.updated_at.to_rfc3339(),
             ..Self::default()
         };
@@ -191,6 +203,9 @@ impl RepositoryForm {
             "source.credentials.password" => self.password = value.into(),
             "source.credentials.remove" => self.remove_credentials = true,
             "detect_base_images" => self.detect_base_images = true,
+            "limits.timeout_seconds" => self.limits.timeout = value,
+            "limits.memory_bytes" => self.limits.memory = value,
+            "limits.cpus" => self.limits.cpus = value,
             "try_name" => self.try_name = value,
             "version" => self.version = value,
             _ => return self.set_in_row(name, value),

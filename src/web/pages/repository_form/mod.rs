@@ -3,6 +3,7 @@
 
 mod document;
 mod fields;
+mod limits;
 mod sheet;
 
 use serde::Deserialize;

@@ -202,6 +202,9 @@ fn label_of(field: &str) -> String {
         "links" => "Base images",
         "rules" => "Build rules",
         "build_secrets" => "Build secrets",
+        "limits.timeout_seconds" => "Time limit",
+        "limits.memory_bytes" => "Memory limit",
+        "limits.cpus" => "Processor limit",
         other => other,
     };
     label.to_owned()
