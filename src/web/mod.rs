@@ -7,17 +7,21 @@ mod api;
 mod assets;
 mod audit;
 mod auth;
+mod build_selection;
 mod entitlement;
 mod guard;
 mod json;
+mod live;
 mod metrics;
 mod organisations;
 mod pages;
 mod parameters;
 mod password_work;
 mod problem;
+mod provider;
 mod serve;
 mod session;
+mod suggested_name;
 mod throttle;
 mod visitor;
 mod webhooks;
@@ -29,8 +33,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
-pub use self::serve::serve;
-use self::{metrics::Metrics, password_work::PasswordWork, problem::Problem, throttle::Throttle};
+use self::{live::LiveStreams, metrics::Metrics, password_work::PasswordWork, problem::Problem, throttle::Throttle};
+pub use self::{provider::SignInProvider, serve::serve};
 use crate::{
     build_log::BuildLogs,
     clock::Clock,
@@ -57,6 +61,8 @@ pub struct AppState {
     pub engine: watch::Receiver<EngineHealth>,
     /// Cancelled when the process is to end: streams end then.
     pub shutdown: CancellationToken,
+    /// Through which people may sign in beside their passwords.
+    pub provider: Option<SignInProvider>,
     pub settings: WebSettings,
 }
 
@@ -71,6 +77,8 @@ pub struct WebSettings {
     pub data_dir: PathBuf,
     /// Whether this process is to build, and so needs an engine.
     pub builds_here: bool,
+    /// Whether notifications can be sent.
+    pub sends_mail: bool,
 }
 
 impl WebSettings {
@@ -89,6 +97,7 @@ struct Web {
     webhook_memory: Arc<Semaphore>,
     passwords: Arc<PasswordWork>,
     throttle: Arc<Throttle>,
+    live: Arc<LiveStreams>,
 }
 
 impl std::ops::Deref for Web {
@@ -119,11 +128,13 @@ pub fn router(state: AppState) -> Router {
         webhook_memory: Arc::new(Semaphore::new(webhooks::MEMORY_KIB)),
         passwords: Arc::default(),
         throttle: Arc::default(),
+        live: Arc::default(),
     };
     let (router, description) = api::described_routes().split_for_parts();
     router
         .merge(api::routes(description))
         .merge(pages::routes())
+        .merge(live::routes())
         .fallback(|| async { Problem::not_found("page") })
         .method_not_allowed_fallback(guard::method_not_allowed)
         .layer(middleware::from_fn_with_state(web.clone(), guard::same_origin))

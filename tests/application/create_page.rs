@@ -106,7 +106,7 @@ async fn a_form_without_the_sessions_token_makes_nothing() {
 #[tokio::test]
 async fn saving_makes_the_repository_starts_its_first_build_and_shows_the_secret_once() {
     let app = App::start().await;
-    let mut browser = app.browser("ann").await;
+    let browser = app.browser("ann").await;
     let saved = create(
         &browser,
         &[
@@ -173,7 +173,7 @@ async fn saving_makes_the_repository_starts_its_first_build_and_shows_the_secret
         again.text
     );
     assert!(again.text.contains("The first delivery arrived"), "{}", again.text);
-    for cookie in [&saved, &page].into_iter().flat_map(|page| &page.cookies) {
+    for cookie in [&saved, &page].into_iter().flat_map(Page::cookies) {
         assert!(!cookie.contains(secret), "{cookie}");
     }
 }
@@ -183,7 +183,7 @@ async fn a_secret_on_its_way_is_of_no_use_to_another_session() {
     let app = App::start().await;
     let browser = app.browser("ann").await;
     let saved = create(&browser, &[]).await;
-    let mut other = app.browser("ann").await;
+    let other = app.browser("ann").await;
     other.keep_cookies(&saved);
     let page = other.get("/r/ann/app/created").await;
     assert_eq!(page.status, 200);

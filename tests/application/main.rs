@@ -5,17 +5,25 @@
     reason = "a test fails by panicking; Clippy sees only the functions with #[test] as tests"
 )]
 
+mod access;
 mod app;
 mod browser;
+mod build_page;
+mod build_pages;
 mod builds;
 mod connections;
 mod create_page;
 mod deliveries;
+mod delivery_pages;
+mod entitlement;
 mod forges;
 mod health;
 mod lists;
+mod live;
 mod logs;
 mod openapi;
+mod organisation_pages;
+mod organisations;
 mod pages;
 mod permissions;
 mod protocol;
@@ -23,6 +31,10 @@ mod registries;
 mod repositories;
 mod repository_pages;
 mod secrecy;
+mod sessions;
+mod set_up;
+mod settings;
 mod settings_page;
+mod sign_in;
 mod validation;
 mod webhooks;

@@ -332,3 +332,35 @@ async fn stored_credentials_do_not_follow_a_source_to_another_host() {
     saved["source"]["url"] = json!("https://github.com/acme/other.git");
     assert_eq!(app.put(PATH, saved).await.0, 200);
 }
+
+#[tokio::test]
+async fn limits_are_kept_and_those_that_cannot_be_are_named() {
+    let app = App::start().await;
+    let mut wanted = document();
+    let limits = json!({ "timeout_seconds": 60, "memory_bytes": 67_108_864, "cpus": 0.25 });
+    wanted["limits"] = limits.clone();
+    let (status, saved) = app.put(PATH, wanted.clone()).await;
+    assert_eq!((status, &saved["limits"]), (201, &limits), "{saved:#}");
+    wanted["limits"] = json!({ "timeout_seconds": 0, "memory_bytes": 1024, "cpus": -2.0 });
+    let (status, problem) = app.put(PATH, wanted.clone()).await;
+    assert_eq!(status, 422);
+    let fields: Vec<&str> = problem["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|error| error["field"].as_str().unwrap())
+        .collect();
+    assert_eq!(fields, ["limits.timeout_seconds", "limits.memory_bytes", "limits.cpus"]);
+    for bad in [
+        json!(7),
+        json!({ "disk": 1 }),
+        json!({ "timeout_seconds": 1.5 }),
+        json!({ "memory_bytes": -1 }),
+    ] {
+        wanted["limits"] = bad.clone();
+        assert_eq!(app.put(PATH, wanted.clone()).await.0, 422, "{bad}");
+    }
+    // Left out, they are the server's again.
+    let (_, saved) = app.put(PATH, document()).await;
+    assert_eq!(saved["limits"]["timeout_seconds"], Value::Null);
+}

@@ -189,7 +189,7 @@ async fn refused_rows_keep_what_was_typed_and_the_next_form_is_still_of_the_old_
 async fn a_new_webhook_secret_is_shown_once_and_the_old_one_ends() {
     let app = App::start().await;
     let repository = repository(&app).await;
-    let mut browser = app.browser("ann").await;
+    let browser = app.browser("ann").await;
     let answer = browser
         .post(&format!("{PATH}/webhook-secret"), &[("webhook_secret", "")])
         .await;
@@ -277,4 +277,83 @@ async fn others_can_neither_see_nor_change_the_settings() {
     for (below, form) in posts {
         assert_eq!(bob.post(&format!("{PATH}{below}"), form).await.status, 404, "{below}");
     }
+}
+
+#[tokio::test]
+async fn limits_are_typed_as_people_do_and_what_cannot_be_one_is_refused() {
+    let app = App::start().await;
+    repository(&app).await;
+    let browser = app.browser("ann").await;
+    let limits = [
+        ("limits.timeout_seconds", "600"),
+        ("limits.memory_bytes", "512 MiB"),
+        ("limits.cpus", "1.5"),
+    ];
+    let saved = save(&browser, &limits).await;
+    assert_eq!(saved.status, 303, "{}", saved.text);
+    let expected = json!({ "timeout_seconds": 600, "memory_bytes": 512 << 20, "cpus": 1.5 });
+    assert_eq!(stored(&app).await["limits"], expected);
+    let page = browser.get(PATH).await;
+    assert!(
+        page.text.contains("value=\"512 MiB\"") && page.text.contains("value=\"1.5\""),
+        "{}",
+        page.text
+    );
+    let bad = [
+        ("limits.timeout_seconds", "0"),
+        ("limits.memory_bytes", "a lot"),
+        ("limits.cpus", "-1"),
+    ];
+    let page = save(&browser, &bad).await;
+    assert_eq!(page.status, 422);
+    for (field, typed) in bad {
+        assert!(
+            page.text.contains(&format!("id=\"{field}-wrong\"")),
+            "{field}: {}",
+            page.text
+        );
+        assert!(
+            page.text.contains(&format!("value=\"{typed}\"")),
+            "{field}: {}",
+            page.text
+        );
+    }
+    assert_eq!(stored(&app).await["limits"], expected);
+}
+
+#[tokio::test]
+async fn who_changed_what_is_written_down_without_any_secret() {
+    let app = App::start().await;
+    repository(&app).await;
+    let browser = app.browser("ann").await;
+    save(
+        &browser,
+        &[
+            ("description", "new"),
+            ("build_secrets[0].name", "NPM"),
+            ("build_secrets[0].value", "canary-2"),
+        ],
+    )
+    .await;
+    browser.post(&format!("{PATH}/delete"), &[("confirm", "ann/app")]).await;
+    let filter = hullworks::store::AuditFilter {
+        namespace: Some("ann".to_owned()),
+        limit: 50,
+        ..Default::default()
+    };
+    let entries = app.store.audit(&filter).await.unwrap();
+    let told: Vec<(&str, String)> = entries
+        .iter()
+        .map(|entry| (entry.event.action.as_str(), entry.event.detail.to_string()))
+        .collect();
+    let expected = [
+        ("repository.deleted", "{}"),
+        ("secret.replaced", r#"{"fields":["build_secrets"]}"#),
+        ("repository.changed", r#"{"fields":["description"]}"#),
+    ];
+    for (entry, expected) in told.iter().zip(expected) {
+        assert_eq!((entry.0, entry.1.as_str()), expected, "{told:?}");
+    }
+    assert_eq!(told[3].0, "repository.created");
+    assert!(told.iter().all(|(_, detail)| !detail.contains("canary")), "{told:?}");
 }

@@ -3,7 +3,7 @@
 mod audit;
 pub mod builds;
 mod changes;
-mod deliveries;
+pub mod deliveries;
 mod document;
 mod health;
 mod logs;
@@ -16,7 +16,7 @@ mod repositories;
 mod save;
 mod stars;
 mod text_pieces;
-mod triggers;
+pub mod triggers;
 
 pub use self::{
     changes::{Expected, check, delete, document_of, save, start_first_builds},

@@ -17,7 +17,7 @@ use crate::{
         build::Cause,
         repository::{Provider, Repository},
     },
-    store::{BuildFilter, Sight},
+    store::{BuildFilter, DeliveryFilter, Sight},
     web::{
         Web,
         auth::repository_for,
@@ -118,7 +118,11 @@ fn forge_page(repository: &Repository) -> Option<String> {
 
 /// The newest delivery that came from outside.
 async fn arrived(web: &Web, viewer: &Viewer, repository: &Repository) -> Result<Option<Arrived>, Problem> {
-    let deliveries = web.store.deliveries(&repository.id, None, DELIVERIES).await?;
+    let newest = DeliveryFilter {
+        limit: DELIVERIES,
+        ..DeliveryFilter::default()
+    };
+    let deliveries = web.store.deliveries(&repository.id, &newest).await?;
     let found = deliveries
         .into_iter()
         .find(|delivery| delivery.provider != OWN_PROVIDER);

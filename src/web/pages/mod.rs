@@ -1,22 +1,33 @@
 //! What people see in a browser: one file per page, each with its own `routes()`. Pages do what the API does, by the same
 //! calls, and show it; every one works without script, except live updates.
 
+mod answer;
+mod attempt_cookie;
 mod audit_row;
 mod badge;
 mod build;
+mod build_actions;
 mod build_chart;
 mod build_failure;
+mod build_list;
 mod build_log;
 mod build_steps;
+mod builds;
 mod create;
 mod created;
 mod dashboard;
+mod deliveries;
 mod explore;
 mod form;
 mod markdown;
 mod notice;
 mod organisation;
 mod page;
+mod payload;
+mod person;
+mod provider_refusal;
+mod provider_sign_in;
+mod queue;
 mod repository;
 mod repository_form;
 mod repository_head;
@@ -28,6 +39,7 @@ pub(super) mod settings;
 mod shown_once;
 mod sign_in;
 mod theme;
+mod trigger;
 mod viewer;
 mod words;
 
@@ -42,12 +54,18 @@ pub fn routes() -> Router<Web> {
     Router::new()
         .merge(badge::routes())
         .merge(build::routes())
+        .merge(build_actions::routes())
         .merge(build_log::routes())
+        .merge(builds::routes())
         .merge(create::routes())
         .merge(created::routes())
         .merge(dashboard::routes())
+        .merge(deliveries::routes())
         .merge(explore::routes())
         .merge(organisation::routes())
+        .merge(person::routes())
+        .merge(provider_sign_in::routes())
+        .merge(queue::routes())
         .merge(repository::routes())
         .merge(repository_settings::routes())
         .merge(repository_tags::routes())
@@ -55,6 +73,7 @@ pub fn routes() -> Router<Web> {
         .merge(settings::routes())
         .merge(sign_in::routes())
         .merge(theme::routes())
+        .merge(trigger::routes())
         .layer(middleware::from_fn(forget_shown_notice))
         .merge(assets::routes())
         .layer(CompressionLayer::new())
