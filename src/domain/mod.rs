@@ -13,6 +13,7 @@ pub mod engine_health;
 pub mod event;
 pub mod ids;
 pub mod image;
+pub mod limits;
 pub mod location;
 pub mod progress;
 pub mod repository;

@@ -75,6 +75,8 @@ async fn build_image(attempt: &Attempt<'_>, checkout: &Checkout) -> Result<Built
         no_cache: !plan.cache,
         pull: true,
         builder: parts.settings.builder,
+        memory_bytes: repository.limits.memory_bytes,
+        cpu_thousandths: repository.limits.cpu_thousandths,
         secrets: credentials.build_secrets.clone(),
         registry_auths: credentials.usable_registries(parts, progress.as_ref()).await,
         shared_key: format!("{}:{}", repository.id, plan.context),

@@ -216,6 +216,24 @@ impl App {
             .header("x-hub-signature-256", signature(body))
     }
 
+    /// A signed request with its body, by a secret other than [`HOOK_SECRET`].
+    pub fn signed_webhook(
+        &self,
+        repository: &Value,
+        event: &str,
+        delivery: &str,
+        body: &str,
+        secret: &str,
+    ) -> RequestBuilder {
+        self.client
+            .post(repository["webhook"]["url"].as_str().unwrap())
+            .header("content-type", "application/json")
+            .header("x-github-event", event)
+            .header("x-github-delivery", delivery)
+            .header("x-hub-signature-256", signature_by(secret, body))
+            .body(body.to_owned())
+    }
+
     /// Claims the oldest build.
     pub async fn claim(&self) -> Leased {
         let now = Clock::system().now();
@@ -273,7 +291,11 @@ pub fn commit(letter: char) -> String {
 }
 
 pub fn signature(body: &str) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(HOOK_SECRET.as_bytes()).unwrap();
+    signature_by(HOOK_SECRET, body)
+}
+
+fn signature_by(secret: &str, body: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
     mac.update(body.as_bytes());
     format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
 }
