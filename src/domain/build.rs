@@ -107,6 +107,16 @@ pub enum Cause {
     Retry { user: String, build: String },
 }
 
+impl Cause {
+    /// Who started it, if a person did by themselves.
+    pub fn user(&self) -> Option<&str> {
+        match self {
+            Self::Manual { user } | Self::Create { user } | Self::Retry { user, .. } => Some(user),
+            Self::Push { .. } => None,
+        }
+    }
+}
+
 /// What went wrong, by what the user does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]

@@ -14,6 +14,7 @@ pub mod event;
 pub mod ids;
 pub mod image;
 pub mod location;
+pub mod notice;
 pub mod progress;
 pub mod repository;
 pub mod rule;

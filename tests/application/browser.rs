@@ -67,6 +67,11 @@ impl App {
 }
 
 impl Browser {
+    /// The cookie of the session, as a pair.
+    pub fn cookie(&self) -> Option<String> {
+        self.cookie.clone()
+    }
+
     pub async fn get(&self, path: &str) -> Page {
         self.send(self.client.get(format!("{}{path}", self.url))).await
     }
