@@ -15,6 +15,8 @@ mod health;
 mod identity_provider;
 mod lists;
 mod logs;
+mod mail_server;
+mod notifications;
 mod openapi;
 mod pages;
 mod permissions;
