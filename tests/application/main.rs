@@ -5,19 +5,27 @@
     reason = "a test fails by panicking; Clippy sees only the functions with #[test] as tests"
 )]
 
+mod access;
 mod app;
 mod browser;
+mod build_page;
+mod build_pages;
 mod builds;
 mod connections;
 mod deliveries;
+mod delivery_pages;
+mod entitlement;
 mod forges;
 mod health;
 mod identity_provider;
 mod lists;
+mod live;
 mod logs;
 mod mail_server;
 mod notifications;
 mod openapi;
+mod organisation_pages;
+mod organisations;
 mod pages;
 mod permissions;
 mod protocol;
@@ -26,5 +34,9 @@ mod registries;
 mod repositories;
 mod repository_pages;
 mod secrecy;
+mod sessions;
+mod set_up;
+mod settings;
+mod sign_in;
 mod validation;
 mod webhooks;
