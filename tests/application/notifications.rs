@@ -34,14 +34,16 @@ struct Reporter {
 
 impl Reporter {
     fn start(app: &App, mail_server: Option<&str>) -> Self {
-        let (signals, ahead, shutdown) = (Signals::default(), Arc::new(AtomicI64::new(0)), CancellationToken::new());
+        let (signals, ahead, shutdown) = (
+            Signals::default(),
+            Arc::new(AtomicI64::new(0)),
+            CancellationToken::new(),
+        );
         let minutes = ahead.clone();
         let parts = ReporterParts {
             store: app.store.clone(),
             logs: app.logs.clone(),
-            clock: Clock::from_fn(move || {
-                app_time() + TimeDelta::minutes(minutes.load(Ordering::Relaxed))
-            }),
+            clock: Clock::from_fn(move || app_time() + TimeDelta::minutes(minutes.load(Ordering::Relaxed))),
             signals: signals.clone(),
             base_url: app.url.clone(),
         };
@@ -156,7 +158,10 @@ async fn nothing_is_lost_while_the_mail_server_is_away_or_this_one_stops() {
     reporter.wake_after(10);
     let mut subjects = [server.next().await, server.next().await].map(|mail| mail["headers"]["subject"].to_string());
     subjects.sort();
-    assert_eq!(subjects, ["\"ann/app #1 failed (main)\"", "\"ann/app #2 failed (main)\""]);
+    assert_eq!(
+        subjects,
+        ["\"ann/app #1 failed (main)\"", "\"ann/app #2 failed (main)\""]
+    );
     reporter.stop().await;
 }
 
@@ -174,7 +179,9 @@ async fn without_a_mail_server_nothing_piles_up() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(30), gone).await.unwrap();
+    tokio::time::timeout(std::time::Duration::from_secs(30), gone)
+        .await
+        .unwrap();
     reporter.stop().await;
 }
 
@@ -189,17 +196,34 @@ async fn everybody_chooses_for_themselves_what_they_are_told_of() {
     let page = ann.get("/settings/notifications").await;
     assert_eq!(page.status, 200);
     assert!(page.text.contains("value=\"mine\" checked"), "{}", page.text);
-    assert!(page.text.contains("No e-mail address of yours is known"), "{}", page.text);
+    assert!(
+        page.text.contains("No e-mail address of yours is known"),
+        "{}",
+        page.text
+    );
     assert!(!page.text.contains("sends no mail"), "{}", page.text);
     let saved = ann.post("/settings/notifications", &[("notify", "all")]).await;
-    assert_eq!((saved.status, saved.location.as_deref()), (303, Some("/settings/notifications")));
+    assert_eq!(
+        (saved.status, saved.location.as_deref()),
+        (303, Some("/settings/notifications"))
+    );
     let id = app.store.user_named("ann").await.unwrap().unwrap().id;
     assert_eq!(app.store.notify_wish(&id).await.unwrap(), Some(Wish::All));
     has_address(&app, "ann", "ann@example.com").await;
     let page = ann.get("/settings/notifications").await;
     assert!(page.text.contains("value=\"all\" checked") && page.text.contains("ann@example.com"));
-    assert_eq!(ann.post("/settings/notifications", &[("notify", "everything")]).await.status, 422);
-    assert_eq!(ann.post_as_it_is("/settings/notifications", &[("notify", "none")]).await.status, 403);
+    assert_eq!(
+        ann.post("/settings/notifications", &[("notify", "everything")])
+            .await
+            .status,
+        422
+    );
+    assert_eq!(
+        ann.post_as_it_is("/settings/notifications", &[("notify", "none")])
+            .await
+            .status,
+        403
+    );
     let bob = app.store.user_named("bob").await.unwrap().unwrap().id;
     assert_eq!(app.store.notify_wish(&bob).await.unwrap(), Some(Wish::Mine));
 }

@@ -141,7 +141,10 @@ async fn members_of_an_organisation_are_told_if_they_wish_it() {
         person(&store, "other", Wish::Mine).await;
         let owner = store.user_named("one").await.unwrap().unwrap();
         let team = organisation(&store, "team", &owner).await;
-        store.put_member(&team.id, "other", Role::Read, &actor("one")).await.unwrap();
+        store
+            .put_member(&team.id, "other", Role::Read, &actor("one"))
+            .await
+            .unwrap();
         let app = repository(&store, "team/app").await;
         build(&store, &app, "a", failed()).await;
         assert_eq!(told(&store).await, [(one, News::Failed)]);
