@@ -15,6 +15,7 @@ pub mod ids;
 pub mod image;
 pub mod limits;
 pub mod location;
+pub mod notice;
 pub mod progress;
 pub mod repository;
 pub mod rule;

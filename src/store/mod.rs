@@ -16,6 +16,7 @@ mod lease;
 mod logs;
 mod members;
 mod organisations;
+mod outbox;
 mod profiles;
 mod queue;
 mod registries;
@@ -58,6 +59,7 @@ pub use self::{
     logs::LogPiece,
     members::{MOST_MEMBERSHIPS, Member, MemberChange},
     organisations::{Organisation, OrganisationAdded, OrganisationDeleted},
+    outbox::WaitingMail,
     profiles::Profile,
     queue::{Leased, PoisonLimit},
     registries::{NewRegistry, RegistryRow},

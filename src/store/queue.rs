@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::{Build, Lease, Store, StoreError, Tx, builds, logs, on};
+use super::{Build, Lease, Store, StoreError, Tx, builds, logs, on, outbox};
 use crate::domain::{
     build::{ErrorKind, Failure, Status},
     ids::{BuildId, WorkerId},
@@ -183,6 +183,7 @@ async fn abandon(
             .map(drop)
         })?;
         logs::append_line(tx, &id, &line).await?;
+        outbox::tell_of_end(tx, &BuildId::from(id), status, now).await?;
         match status {
             Status::Queued => requeued += 1,
             _ => ended += 1,

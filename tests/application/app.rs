@@ -26,7 +26,7 @@ use hullworks::{
     store::{Lease, Leased, NewToken, Store, User},
     tokens,
     vault::Vault,
-    web::{self, AppState, WebSettings},
+    web::{self, AppState, SignInProvider, WebSettings},
 };
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use secrecy::ExposeSecret;
@@ -60,11 +60,23 @@ pub struct App {
 /// What differs from the usual.
 pub struct Setup {
     pub builds_here: bool,
+    pub provider: Option<SignInProvider>,
+    pub sends_mail: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            builds_here: true,
+            provider: None,
+            sends_mail: false,
+        }
+    }
 }
 
 impl App {
     pub async fn start() -> Self {
-        Self::start_with(Setup { builds_here: true }).await
+        Self::start_with(Setup::default()).await
     }
 
     pub async fn start_with(setup: Setup) -> Self {
@@ -117,14 +129,14 @@ impl App {
             logs: logs.clone(),
             engine: engine.subscribe(),
             shutdown: shutdown.clone(),
-            provider: None,
+            provider: setup.provider,
             settings: WebSettings {
                 base_url: url.clone(),
                 source_policy,
                 default_registry: Some("r.example.com".to_owned()),
                 data_dir: directory.path().to_owned(),
                 builds_here: setup.builds_here,
-                sends_mail: false,
+                sends_mail: setup.sends_mail,
             },
         });
         let server = AbortOnDropHandle::new(tokio::spawn(web::serve(listener, router, shutdown.clone())));

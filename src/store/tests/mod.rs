@@ -11,6 +11,7 @@ mod invitations;
 mod logs;
 mod members;
 mod organisations;
+mod outbox;
 mod people;
 mod queue;
 mod registries;
