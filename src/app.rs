@@ -24,7 +24,7 @@ use crate::{
     tokens,
     vault::{Vault, VaultError},
     web::{self, SignInProvider},
-    worker::{Parts, Worker, WorkerSettings},
+    worker::{Parts, Places, Worker, WorkerSettings},
 };
 
 /// The fact by which the database knows the key that sealed its secrets.
@@ -149,6 +149,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
             default_registry: config.default_registry.clone(),
             data_dir: opened.data_dir.path().to_owned(),
             builds_here: config.concurrency > 0,
+            started_with: config.shown(),
             sends_mail: config.mail.is_some(),
         },
     };
@@ -260,6 +261,12 @@ fn parts(config: &Config, opened: &Opened, signals: &Signals, logs: &Arc<BuildLo
             },
             allowed_frontends: config.allowed_frontends.clone(),
             source_policy: source_policy(config),
+            places: Places {
+                data_dir: opened.data_dir.path().to_owned(),
+                database: config.database_url.is_none().then(|| opened.data_dir.database()),
+                logs: opened.data_dir.logs(),
+                mirrors: opened.data_dir.mirrors(),
+            },
         },
     })
 }
