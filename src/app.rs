@@ -26,7 +26,7 @@ use crate::{
     tokens,
     vault::{Vault, VaultError},
     web::{self, SignInProvider},
-    worker::{Parts, Worker, WorkerSettings},
+    worker::{Parts, Places, Worker, WorkerSettings},
 };
 
 /// The fact by which the database knows the key that sealed its secrets.
@@ -161,6 +161,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
             default_registry: config.default_registry.clone(),
             data_dir: opened.data_dir.path().to_owned(),
             builds_here: config.concurrency > 0,
+            started_with: config.shown(),
             sends_mail: mailer.is_some(),
         },
     };
@@ -278,6 +279,12 @@ fn parts(config: &Config, opened: &Opened, signals: &Signals, logs: &Arc<BuildLo
             },
             allowed_frontends: config.allowed_frontends.clone(),
             source_policy: source_policy(config),
+            places: Places {
+                data_dir: opened.data_dir.path().to_owned(),
+                database: config.database_url.is_none().then(|| opened.data_dir.database()),
+                logs: opened.data_dir.logs(),
+                mirrors: opened.data_dir.mirrors(),
+            },
         },
     })
 }

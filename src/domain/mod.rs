@@ -8,6 +8,7 @@ pub mod base;
 pub mod build;
 pub mod context;
 pub mod delivery;
+pub mod disk;
 pub mod documents;
 pub mod engine_health;
 pub mod event;

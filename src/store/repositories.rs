@@ -105,6 +105,14 @@ impl Store {
         by_id(reader.handle(), id).await
     }
 
+    /// The ids of all repositories.
+    pub async fn repository_ids(&self) -> Result<Vec<RepositoryId>, StoreError> {
+        let mut reader = self.reader().await?;
+        let ids: Vec<String> =
+            on!(reader.handle(), c => sqlx::query_scalar("select id from repositories").fetch_all(c).await)?;
+        Ok(ids.into_iter().map(RepositoryId::from).collect())
+    }
+
     /// The repository whose webhook this is.
     pub async fn repository_of_hook(&self, hook: &HookId) -> Result<Option<HookTarget>, StoreError> {
         let mut reader = self.reader().await?;

@@ -17,7 +17,7 @@ use crate::{
         progress::Progress,
         repository::Repository,
     },
-    engine::{BuildSpec, BuiltImage, EngineError},
+    engine::{BuildSpec, BuiltImage, EngineError, IMAGE_LABEL},
     source::Checkout,
     store::Build,
 };
@@ -134,6 +134,7 @@ fn labels(build: &Build, repository: &Repository, checkout: &Checkout) -> BTreeM
             created.to_rfc3339_opts(SecondsFormat::Secs, true),
         ),
         ("org.opencontainers.image.version", version),
+        (IMAGE_LABEL, repository.name.to_string()),
     ]
     .into_iter()
     .map(|(key, value)| (key.to_owned(), value))

@@ -136,6 +136,7 @@ impl App {
                 default_registry: Some("r.example.com".to_owned()),
                 data_dir: directory.path().to_owned(),
                 builds_here: setup.builds_here,
+                started_with: vec![("concurrency", "2".to_owned())],
                 sends_mail: setup.sends_mail,
             },
         });

@@ -1,6 +1,7 @@
 //! What people see in a browser: one file per page, each with its own `routes()`. Pages do what the API does, by the same
 //! calls, and show it; every one works without script, except live updates.
 
+pub(super) mod admin;
 mod answer;
 mod attempt_cookie;
 mod audit_row;
@@ -53,6 +54,8 @@ use super::{Web, assets};
 pub fn routes() -> Router<Web> {
     Router::new()
         .merge(badge::routes())
+        .merge(admin::routes())
+        .merge(provider_sign_in::routes())
         .merge(build::routes())
         .merge(build_actions::routes())
         .merge(build_log::routes())
