@@ -30,13 +30,24 @@ fn gets(source: &str) -> Vec<String> {
     for (begin, call) in source.match_indices(".route(") {
         let arguments = arguments(&source[begin + call.len()..]);
         let (path, handlers) = arguments.split_once(',').expect("a route has a path and a handler");
-        let path = path.trim().strip_prefix('"').and_then(|path| path.strip_suffix('"'));
-        let path = path.unwrap_or_else(|| panic!("a route's path is written where it is used: {arguments}"));
         if handlers.contains("get(") {
-            found.push(path.to_owned());
+            found.push(text_of(path.trim(), source));
         }
     }
     found
+}
+
+/// What a literal says, or a constant of the same file.
+fn text_of(expression: &str, source: &str) -> String {
+    let literal = match expression.strip_prefix('"') {
+        Some(literal) => Some(literal),
+        None => source
+            .split_once(&format!("const {expression}: &str = \""))
+            .map(|(_, literal)| literal),
+    };
+    let text = literal.and_then(|literal| literal.split('"').next());
+    text.unwrap_or_else(|| panic!("{expression} is neither a literal nor a constant of its file"))
+        .to_owned()
 }
 
 /// What stands between a parenthesis that is open already and its end.
@@ -55,6 +66,7 @@ fn arguments(text: &str) -> &str {
 
 #[test]
 fn routes_are_found_with_the_methods_they_answer() {
-    let source = ".route(\"/a\", get(a))\n.route(\n    \"/b/{x}\",\n    post(b).get(c),\n)\n.route(\"/c\", post(d))";
-    assert_eq!(gets(source), ["/a", "/b/{x}"]);
+    let source = "const D: &str = \"/d\";\n.route(\"/a\", get(a)).route(\n\"/b/{x}\",\npost(b).get(c),\n)\
+                  .route(\"/c\", post(d)).route(D, get(e))";
+    assert_eq!(gets(source), ["/a", "/b/{x}", "/d"]);
 }
