@@ -93,7 +93,14 @@ mod tests {
         let normal = normal_set_up_code(code.expose_secret());
         assert_eq!((code.expose_secret().len(), normal.len()), (23, 20));
         assert_ne!(normal, normal_set_up_code(new_set_up_code().expose_secret()));
-        let typed = format!(" {} ", code.expose_secret().to_uppercase().replace('-', " ").replace('0', "O").replace('1', "l"));
+        let typed = format!(
+            " {} ",
+            code.expose_secret()
+                .to_uppercase()
+                .replace('-', " ")
+                .replace('0', "O")
+                .replace('1', "l")
+        );
         assert_eq!(normal_set_up_code(&typed), normal);
     }
 

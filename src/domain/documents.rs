@@ -66,6 +66,10 @@ mod tests {
         let mut content = vec![b'x'; MAX_BYTES - 1];
         content.extend("ä".as_bytes());
         let document = Document::new("README.md", &content);
-        assert!(document.is_cut && document.text.ends_with('x'), "{:?}", &document.text[MAX_BYTES - 4..]);
+        assert!(
+            document.is_cut && document.text.ends_with('x'),
+            "{:?}",
+            &document.text[MAX_BYTES - 4..]
+        );
     }
 }

@@ -3,10 +3,10 @@
 
 use git2::Oid;
 
+use super::SourceError;
 use super::checkout::{Checkout, Finder};
 use super::composite::Trees;
 use super::objects::{MODE_DIRECTORY, MODE_SUBMODULE, join};
-use super::SourceError;
 use crate::domain::documents::{Document, Documents};
 
 /// Names of a README in lower case, the most telling first.
@@ -26,7 +26,10 @@ impl Checkout {
             commit: self.commit(),
         };
         let location = finder.locate(dockerfile, context)?;
-        let directory = location.dockerfile.rsplit_once('/').map_or("", |(directory, _)| directory);
+        let directory = location
+            .dockerfile
+            .rsplit_once('/')
+            .map_or("", |(directory, _)| directory);
         let mut readme = readme_in(&finder, directory)?;
         if readme.is_none() && !directory.is_empty() {
             readme = readme_in(&finder, "")?;

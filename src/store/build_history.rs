@@ -47,8 +47,7 @@ impl TryFrom<Row> for PastBuild {
     }
 }
 
-pub(super) const HISTORY: &str =
-    "select id, number, status, source_name, queued_at, started_at, finished_at from builds \
+pub(super) const HISTORY: &str = "select id, number, status, source_name, queued_at, started_at, finished_at from builds \
      where repository_id = $1 order by id desc limit $2";
 
 /// Canceled and superseded builds do not say how a repository is doing.

@@ -17,9 +17,9 @@ mod repositories;
 mod repository_changes;
 mod repository_documents;
 mod repository_lists;
-mod stars;
 mod sessions;
 mod set_up;
+mod stars;
 mod tags;
 mod tokens;
 mod users;
@@ -45,17 +45,16 @@ pub use self::{
     intake::{Accepted, BuildRequest, NewDelivery, QueuedBuild},
     lease::{Lease, LeaseLost},
     logs::LogPiece,
+    profiles::Profile,
     queue::{Leased, PoisonLimit},
     registries::{NewRegistry, RegistryRow},
     repositories::HookTarget,
     repository_changes::{NewRepository, RepositoryChange, SavedRepository, SourceSecret},
-    profiles::Profile,
     repository_documents::RepositoryDocuments,
     repository_lists::{LastBuild, ListedRepository, RankCursor, RepositoryFilter, Sight},
-    tags::{PushedTag, RepositoryTag, TagClaim, TagCursor},
     sessions::{Alive, NewSession, SessionOwner, StoredSession},
     set_up::SetUp,
-    tags::TagClaim,
+    tags::{PushedTag, RepositoryTag, TagClaim, TagCursor},
     tokens::StoredToken,
     users::{NewToken, User},
     workers::Worker,

@@ -64,7 +64,8 @@ impl Store {
                 .fetch_optional(c)
                 .await
         })?;
-        text.map(|text| known("visibility", &text, Visibility::parse)).transpose()
+        text.map(|text| known("visibility", &text, Visibility::parse))
+            .transpose()
     }
 
     pub async fn set_default_visibility(&self, user: &UserId, visibility: Visibility) -> Result<(), StoreError> {

@@ -222,11 +222,15 @@ pub(super) fn statement(filter: &RepositoryFilter) -> (String, Vec<Value>) {
     }
     if let Some(user) = &filter.starred_by {
         let user = conditions.text(user.as_str());
-        conditions.add(format!("id in (select repository_id from stars where user_id = {user})"));
+        conditions.add(format!(
+            "id in (select repository_id from stars where user_id = {user})"
+        ));
     }
     if let Some(user) = &filter.contributed_by {
         let user = conditions.text(user.as_str());
-        conditions.add(format!("id in (select repository_id from contributions where user_id = {user})"));
+        conditions.add(format!(
+            "id in (select repository_id from contributions where user_id = {user})"
+        ));
     }
     if let Some(namespace) = &filter.outside {
         let namespace = conditions.text(namespace);

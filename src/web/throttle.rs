@@ -68,13 +68,20 @@ impl Throttle {
     pub fn attempt(&self, name: Option<&str>, address: Option<IpAddr>, now: DateTime<Utc>) -> Result<(), Wait> {
         let keys = keys(name, address);
         let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
-        let wait = keys.iter().filter_map(|key| tried.get(key)).map(|tried| tried.free_at - now).max();
+        let wait = keys
+            .iter()
+            .filter_map(|key| tried.get(key))
+            .map(|tried| tried.free_at - now)
+            .max();
         if let Some(wait) = wait.filter(|wait| *wait > TimeDelta::zero()) {
             return Err(Wait(wait));
         }
         for key in keys {
             make_room(&mut tried, now);
-            let times = tried.get(&key).filter(|tried| !tried.is_over(now)).map_or(0, |tried| tried.times);
+            let times = tried
+                .get(&key)
+                .filter(|tried| !tried.is_over(now))
+                .map_or(0, |tried| tried.times);
             let times = times.saturating_add(1);
             let free_at = now + pause(&key, times);
             tried.insert(key, Tried { times, free_at });
@@ -108,7 +115,9 @@ impl Tried {
 
 fn keys(name: Option<&str>, address: Option<IpAddr>) -> Vec<Key> {
     let name = name.map(|name| Key::Name(name.trim().chars().take(LONGEST_NAME).collect()));
-    name.into_iter().chain(address.map(|address| Key::Address(network(address)))).collect()
+    name.into_iter()
+        .chain(address.map(|address| Key::Address(network(address))))
+        .collect()
 }
 
 /// An IPv6 address stands for its /64: one customer has at least that many.
@@ -163,12 +172,18 @@ mod tests {
         let mut now = 0;
         for n in 0..FREE_BY_NAME {
             // From another address each time: the name is what is guarded.
-            throttle.attempt(Some("ann"), ip(&format!("192.0.2.{n}")), at(now)).unwrap();
+            throttle
+                .attempt(Some("ann"), ip(&format!("192.0.2.{n}")), at(now))
+                .unwrap();
         }
         for seconds in [1, 2, 4, 8, 16, 32, 60, 60] {
             let refused = throttle.attempt(Some("ann"), None, at(now)).unwrap_err();
             assert_eq!(refused.seconds(), seconds);
-            assert!(throttle.attempt(Some("ann"), None, at(now + seconds * 1000 - 1)).is_err());
+            assert!(
+                throttle
+                    .attempt(Some("ann"), None, at(now + seconds * 1000 - 1))
+                    .is_err()
+            );
             assert!(throttle.attempt(Some("bob"), None, at(now)).is_ok(), "another's name");
             throttle.succeeded(Some("bob"), None);
             now += seconds * 1000;
@@ -184,9 +199,17 @@ mod tests {
     fn an_address_that_guesses_at_many_names_is_slowed_down_up_to_a_quarter_of_an_hour() {
         let throttle = Throttle::default();
         for n in 0..FREE_BY_ADDRESS {
-            throttle.attempt(Some(&format!("user{n}")), ip("192.0.2.1"), at(0)).unwrap();
+            throttle
+                .attempt(Some(&format!("user{n}")), ip("192.0.2.1"), at(0))
+                .unwrap();
         }
-        assert_eq!(throttle.attempt(Some("ann"), ip("192.0.2.1"), at(0)).unwrap_err().seconds(), 1);
+        assert_eq!(
+            throttle
+                .attempt(Some("ann"), ip("192.0.2.1"), at(0))
+                .unwrap_err()
+                .seconds(),
+            1
+        );
         assert!(throttle.attempt(Some("ann"), ip("192.0.2.2"), at(0)).is_ok());
         let mut now = 0;
         for _ in 0..12 {
@@ -216,7 +239,9 @@ mod tests {
     fn the_addresses_of_one_customer_count_as_one() {
         let throttle = Throttle::default();
         for n in 0..FREE_BY_ADDRESS {
-            throttle.attempt(None, ip(&format!("2001:db8:1:2::{n:x}")), at(0)).unwrap();
+            throttle
+                .attempt(None, ip(&format!("2001:db8:1:2::{n:x}")), at(0))
+                .unwrap();
         }
         assert!(throttle.attempt(None, ip("2001:db8:1:2:ffff::1"), at(0)).is_err());
         assert!(throttle.attempt(None, ip("2001:db8:1:3::1"), at(0)).is_ok());

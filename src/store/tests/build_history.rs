@@ -30,7 +30,14 @@ async fn a_repository_is_as_well_as_its_newest_build_that_ran() {
         let status = async |of: StatusOf| store.last_telling_status(&repository.id, &of).await.unwrap();
         assert_eq!(status(StatusOf::Repository).await, None);
         let failure = Failure::new(ErrorKind::Build, "no");
-        build(&store, &repository, &one, "latest", Some(Ending::Succeeded { digest: None })).await;
+        build(
+            &store,
+            &repository,
+            &one,
+            "latest",
+            Some(Ending::Succeeded { digest: None }),
+        )
+        .await;
         build(&store, &repository, &two, "dev", Some(Ending::Failed(failure))).await;
         build(&store, &repository, &one, "latest", Some(Ending::Canceled)).await;
         assert_eq!(status(StatusOf::Repository).await, Some(Status::Failed));

@@ -185,8 +185,14 @@ async fn what_is_asked_often_is_answered_from_an_index() {
         ),
         (builds::PAGE_OF_STATUS, "INDEX builds_by_status (status=? AND id<?)"),
         (build_history::HISTORY, "INDEX builds_by_repository (repository_id=?)"),
-        (tags_sql::FIRST_TAGS, "INDEX published_tags_by_repository (repository_id=?"),
-        (tags_sql::MORE_TAGS, "INDEX published_tags_by_repository (repository_id=? AND"),
+        (
+            tags_sql::FIRST_TAGS,
+            "INDEX published_tags_by_repository (repository_id=?",
+        ),
+        (
+            tags_sql::MORE_TAGS,
+            "INDEX published_tags_by_repository (repository_id=? AND",
+        ),
     ] {
         let plan: Vec<(i64, i64, i64, String)> =
             sqlx::query_as(sqlx::AssertSqlSafe(format!("explain query plan {sql}")))

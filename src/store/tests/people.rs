@@ -24,7 +24,11 @@ async fn the_set_up_code_makes_one_administrator_and_is_over() {
             let store = store.clone();
             async move { store.set_up(code, &user, "hash").await.unwrap() }
         };
-        assert_eq!(tried(b"first", root.clone()).await, SetUp::WrongCode, "a later one took its place");
+        assert_eq!(
+            tried(b"first", root.clone()).await,
+            SetUp::WrongCode,
+            "a later one took its place"
+        );
         assert_eq!(tried(b"none", root.clone()).await, SetUp::WrongCode);
         assert_eq!(tried(b"second", person("bob", true)).await, SetUp::NameTaken);
         assert!(store.needs_set_up().await.unwrap());
@@ -44,10 +48,19 @@ async fn of_many_who_use_the_set_up_code_at_once_one_becomes_administrator() {
         store.offer_set_up(b"code").await.unwrap();
         let tries = (0..8).map(|n| {
             let store = store.clone();
-            async move { store.set_up(b"code", &person(&format!("admin{n}"), true), "hash").await.unwrap() }
+            async move {
+                store
+                    .set_up(b"code", &person(&format!("admin{n}"), true), "hash")
+                    .await
+                    .unwrap()
+            }
         });
         let outcomes = futures_util::future::join_all(tries).await;
-        assert_eq!(outcomes.iter().filter(|outcome| **outcome == SetUp::Done).count(), 1, "{outcomes:?}");
+        assert_eq!(
+            outcomes.iter().filter(|outcome| **outcome == SetUp::Done).count(),
+            1,
+            "{outcomes:?}"
+        );
         assert_eq!(store.users().await.unwrap().len(), 1);
     })
     .await;
@@ -83,10 +96,22 @@ async fn a_profile_reads_back_as_written() {
         assert_eq!(store.profile(&ann.id).await.unwrap(), Some(profile));
         assert_eq!(store.profile(&bob.id).await.unwrap(), Some(Profile::default()));
         assert_eq!(store.profile(&UserId::new()).await.unwrap(), None);
-        assert_eq!(store.default_visibility(&ann.id).await.unwrap(), Some(Visibility::Public));
-        store.set_default_visibility(&ann.id, Visibility::Private).await.unwrap();
-        assert_eq!(store.default_visibility(&ann.id).await.unwrap(), Some(Visibility::Private));
-        assert_eq!(store.default_visibility(&bob.id).await.unwrap(), Some(Visibility::Public));
+        assert_eq!(
+            store.default_visibility(&ann.id).await.unwrap(),
+            Some(Visibility::Public)
+        );
+        store
+            .set_default_visibility(&ann.id, Visibility::Private)
+            .await
+            .unwrap();
+        assert_eq!(
+            store.default_visibility(&ann.id).await.unwrap(),
+            Some(Visibility::Private)
+        );
+        assert_eq!(
+            store.default_visibility(&bob.id).await.unwrap(),
+            Some(Visibility::Public)
+        );
         let found = store.user_with_password("ann").await.unwrap();
         assert_eq!(found, Some((ann, "hash of ann".to_owned())));
         assert_eq!(store.user_with_password("carol").await.unwrap(), None);
@@ -123,7 +148,10 @@ async fn tokens_are_listed_page_by_page_and_revoked_by_their_owner_alone() {
         assert_eq!(store.tokens_of(&bob.id, None, 9).await.unwrap(), []);
         assert_eq!(store.revoke_token(&bob.id, &ids[0]).await.unwrap(), None);
         assert!(store.user_with_token(b"one", at(1)).await.unwrap().is_some());
-        assert_eq!(store.revoke_token(&ann.id, &ids[0]).await.unwrap().as_deref(), Some("one"));
+        assert_eq!(
+            store.revoke_token(&ann.id, &ids[0]).await.unwrap().as_deref(),
+            Some("one")
+        );
         assert_eq!(store.user_with_token(b"one", at(1)).await.unwrap(), None);
         assert_eq!(store.revoke_token(&ann.id, &ids[0]).await.unwrap(), None);
     })

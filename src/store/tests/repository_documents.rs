@@ -25,9 +25,17 @@ async fn the_documents_of_the_newest_build_stay_whichever_ends_last() {
         assert_eq!(store.repository_documents(&repository.id).await.unwrap(), None);
         let older = claim("c1").await;
         let newer = claim("c2").await;
-        for (leased, text) in [(&older, "older"), (&newer, "newer"), (&older, "late"), (&newer, "again\u{fffd}")] {
+        for (leased, text) in [
+            (&older, "older"),
+            (&newer, "newer"),
+            (&older, "late"),
+            (&newer, "again\u{fffd}"),
+        ] {
             let order = &leased.build.push_order;
-            store.record_documents(&leased.lease, order, &documents(text)).await.unwrap();
+            store
+                .record_documents(&leased.lease, order, &documents(text))
+                .await
+                .unwrap();
         }
         let found = store.repository_documents(&repository.id).await.unwrap().unwrap();
         assert_eq!(found.build, newer.build.id);

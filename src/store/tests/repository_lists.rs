@@ -90,11 +90,18 @@ async fn only_what_may_be_seen_is_listed() {
         private(&store, "other/hidden").await;
         let sights = [
             (Sight::Namespaces(vec![]), vec!["team/open"]),
-            (Sight::Namespaces(vec!["team".to_owned()]), vec!["team/hidden", "team/open"]),
+            (
+                Sight::Namespaces(vec!["team".to_owned()]),
+                vec!["team/hidden", "team/open"],
+            ),
             (Sight::Everything, vec!["other/hidden", "team/hidden", "team/open"]),
         ];
         for (sight, expected) in sights {
-            assert_eq!(names(&store, &RepositoryFilter::new(sight.clone(), 9)).await, expected, "{sight:?}");
+            assert_eq!(
+                names(&store, &RepositoryFilter::new(sight.clone(), 9)).await,
+                expected,
+                "{sight:?}"
+            );
         }
         let within = |namespaces: &[&str]| RepositoryFilter {
             within: Some(namespaces.iter().map(|name| (*name).to_owned()).collect()),
@@ -156,7 +163,10 @@ async fn a_list_shows_the_last_build_and_the_last_tag() {
             .unwrap();
         for (second, tag) in [(3, "1"), (4, "latest")] {
             let order = &leased.build.push_order;
-            store.claim_tag(&leased.lease, order, "r/app", tag, at(3)).await.unwrap();
+            store
+                .claim_tag(&leased.lease, order, "r/app", tag, at(3))
+                .await
+                .unwrap();
             let pushed = PushedTag {
                 image: "r/app",
                 tag,
@@ -173,7 +183,10 @@ async fn a_list_shows_the_last_build_and_the_last_tag() {
         let last = listed[0].last_build.as_ref().unwrap();
         assert_eq!((&last.id, last.number, last.status), (&newest, 2, Status::Queued));
         assert_eq!((listed[0].tags, listed[0].last_tag.as_deref()), (2, Some("latest")));
-        assert_eq!((&listed[1].last_build, listed[1].tags, &listed[1].last_tag), (&None, 0, &None));
+        assert_eq!(
+            (&listed[1].last_build, listed[1].tags, &listed[1].last_tag),
+            (&None, 0, &None)
+        );
     })
     .await;
 }
@@ -188,8 +201,18 @@ async fn stars_and_contributions_select_what_is_theirs() {
         store.star(&ann, &starred.id, at(1)).await.unwrap();
         for (repository, cause) in [
             (&clicked, Cause::Manual { user: "ann".to_owned() }),
-            (&clicked, Cause::Manual { user: "nobody".to_owned() }),
-            (&starred, Cause::Push { delivery: "d".to_owned() }),
+            (
+                &clicked,
+                Cause::Manual {
+                    user: "nobody".to_owned(),
+                },
+            ),
+            (
+                &starred,
+                Cause::Push {
+                    delivery: "d".to_owned(),
+                },
+            ),
         ] {
             let request = BuildRequest {
                 cause,
@@ -219,7 +242,17 @@ async fn stars_and_contributions_select_what_is_theirs() {
 #[test]
 fn a_cursor_that_is_none_is_known_as_such() {
     assert!(RankCursor::parse("3.0.team/app.x").is_some());
-    for bad in ["", "3", "3.0", "3.0.", "3.0.team", "-1.0.a/b", "99999999999999999999.0.a/b", "x.0.a/b", "9223372036854775808.0.a/b"] {
+    for bad in [
+        "",
+        "3",
+        "3.0",
+        "3.0.",
+        "3.0.team",
+        "-1.0.a/b",
+        "99999999999999999999.0.a/b",
+        "x.0.a/b",
+        "9223372036854775808.0.a/b",
+    ] {
         assert!(RankCursor::parse(bad).is_none(), "{bad}");
     }
 }

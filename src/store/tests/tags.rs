@@ -180,7 +180,13 @@ async fn the_tags_of_a_repository_are_listed_the_last_pushed_first_page_by_page(
             seen.extend(page);
         }
         assert_eq!(seen, all);
-        assert!(store.repository_tags(&RepositoryId::new(), None, 10).await.unwrap().is_empty());
+        assert!(
+            store
+                .repository_tags(&RepositoryId::new(), None, 10)
+                .await
+                .unwrap()
+                .is_empty()
+        );
     })
     .await;
 }
