@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use secrecy::ExposeSecret;
 use tokio::{net::TcpListener, signal::unix::SignalKind};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -19,6 +20,7 @@ use crate::{
     signals::Signals,
     source::{SourceConfig, SourceError, Sources},
     store::{Store, StoreError},
+    tokens,
     vault::{Vault, VaultError},
     web,
     worker::{Parts, Worker, WorkerSettings},
@@ -146,6 +148,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
         },
     };
     tracing::info!(%address, data_dir = %opened.data_dir.path().display(), "listening");
+    offer_set_up(&opened.store, &config.base_url(address)).await?;
     let tasks = TaskTracker::new();
     tasks.spawn(worker.run(shutdown.clone()));
     tasks.spawn(janitor::run(opened.store.clone(), logs, signals, shutdown.clone()));
@@ -176,6 +179,19 @@ pub async fn worker(config: Config) -> Result<(), AppError> {
     worker.run(shutdown).await;
     opened.store.close().await;
     tracing::info!("stopped");
+    Ok(())
+}
+
+/// While there is no administrator, whoever reads this process's log may make the first: by a code that is new at each
+/// start.
+async fn offer_set_up(store: &Store, base_url: &str) -> Result<(), StoreError> {
+    let code = tokens::new_set_up_code();
+    let hash = tokens::token_hash(&tokens::normal_set_up_code(code.expose_secret()));
+    if store.offer_set_up(hash.as_bytes()).await? {
+        let code = code.expose_secret();
+        // A warning, so that it is seen where nothing but warnings is kept.
+        tracing::warn!("there is no administrator yet: open {base_url}/set-up and enter this code: {code}");
+    }
     Ok(())
 }
 

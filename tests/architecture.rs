@@ -86,6 +86,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "signals",
             "source",
             "store",
+            "tokens",
             "vault",
             "web",
             "worker",

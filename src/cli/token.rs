@@ -11,7 +11,11 @@ use super::{
     settings::SettingsArgs,
     user::{open, parse_name},
 };
-use crate::{domain::ids::TokenId, store::NewToken, tokens};
+use crate::{
+    domain::{access::Scope, ids::TokenId},
+    store::NewToken,
+    tokens,
+};
 
 /// Longest label of a token, in characters.
 const MAX_LABEL: usize = 100;
@@ -42,6 +46,10 @@ struct Create {
     /// How long the token is good for, such as 90d, 12h or 30m [default: without end]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     expires: Option<TimeDelta>,
+    /// The most that the token may do, whatever its user may: read looks, write also starts, cancels and retries builds,
+    /// admin does everything
+    #[arg(long, value_name = "SCOPE", default_value = "admin", value_parser = parse_scope)]
+    scope: Scope,
     #[command(flatten)]
     settings: SettingsArgs,
 }
@@ -74,6 +82,7 @@ impl Create {
                 user: &user.id,
                 label: &self.label,
                 hash: tokens::token_hash(token.expose_secret()).as_bytes(),
+                scope: self.scope,
                 created_at,
                 expires_at: self.expires.map(|expires| created_at + expires),
             })
@@ -83,6 +92,10 @@ impl Create {
         out.line(token.expose_secret())?;
         Ok(())
     }
+}
+
+fn parse_scope(text: &str) -> Result<Scope, String> {
+    Scope::parse(text).ok_or_else(|| "a scope is read, write or admin".to_owned())
 }
 
 fn parse_label(text: &str) -> Result<String, String> {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     app::{self, Opened},
-    domain::{ids::UserId, repository::check_name},
+    domain::{access::Access, ids::UserId, repository::check_name},
     passwords, store,
 };
 
@@ -89,6 +89,7 @@ async fn add(name: String, is_admin: bool, settings: SettingsArgs) -> Result<(),
         name,
         is_admin,
         created_at: opened.clock.now(),
+        access: Access::default(),
     };
     let added = opened.store.add_user(&user, &hash).await;
     opened.store.close().await;

@@ -86,3 +86,15 @@ id!(
     /// Stored credentials for one registry.
     RegistryId
 );
+id!(
+    /// Several people with one namespace.
+    OrganisationId
+);
+id!(
+    /// An offer of membership; not the code that accepts it.
+    InvitationId
+);
+id!(
+    /// One line of the audit log.
+    AuditId
+);

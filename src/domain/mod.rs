@@ -2,6 +2,8 @@
 //!
 //! Nothing here may touch the network, the disk, the clock or another module of this crate.
 
+pub mod access;
+pub mod audit;
 pub mod base;
 pub mod build;
 pub mod context;

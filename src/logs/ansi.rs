@@ -19,6 +19,8 @@ const MAX_SPANS: usize = 500;
 /// A line as it is shown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ShownLine {
+    /// The step that it belongs to, where the builder says so.
+    pub step: Option<u32>,
     pub spans: Vec<Span>,
     /// Characters that are not shown, at its end; bytes where it was too long to be looked at.
     pub cut: usize,
@@ -102,7 +104,8 @@ impl Style {
 
 /// A line, without its end, as it is shown. What a program wrote over with `\r` is not.
 pub fn shown(line: &[u8]) -> ShownLine {
-    let prefix = prefix_of(line).map_or(0, |prefix| prefix.length);
+    let found = prefix_of(line);
+    let prefix = found.map_or(0, |prefix| prefix.length);
     let mut screen = Screen::default();
     screen.read(&line[prefix..]);
     let mut spans = screen.spans;
@@ -117,6 +120,7 @@ pub fn shown(line: &[u8]) -> ShownLine {
         );
     }
     ShownLine {
+        step: found.map(|prefix| prefix.step),
         spans,
         cut: screen.hidden + line.len().saturating_sub(prefix + MAX_READ),
     }

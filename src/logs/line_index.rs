@@ -88,7 +88,7 @@ pub struct Section {
     /// The first line that seems to tell of a fault.
     suspect: Option<u64>,
     /// The line by which the builder tells that the step failed.
-    failed_at: Option<u64>,
+    pub failed_at: Option<u64>,
 }
 
 /// How a step ended.
@@ -138,6 +138,7 @@ pub struct LineIndex {
     /// The sections of the steps of the present attempt.
     by_step: HashMap<u32, usize>,
     failed_line: Option<u64>,
+    attempt_from: u64,
 }
 
 impl Default for LineIndex {
@@ -152,6 +153,7 @@ impl Default for LineIndex {
             builder: Builder::Unknown,
             by_step: HashMap::new(),
             failed_line: None,
+            attempt_from: 0,
         }
     }
 }
@@ -194,6 +196,11 @@ impl LineIndex {
 
     pub fn sections(&self) -> &[Section] {
         &self.sections
+    }
+
+    /// The first line of the last attempt.
+    pub fn attempt_from(&self) -> u64 {
+        self.attempt_from
     }
 
     /// The nearest known place at or before `line`.
@@ -250,6 +257,7 @@ impl LineIndex {
             self.builder = Builder::Unknown;
             self.by_step.clear();
             self.failed_line = None;
+            self.attempt_from = line;
             self.open(line, None, b"");
         } else if self.builder == Builder::BuildKit || self.sections.is_empty() {
             // Every line of a step has its prefix.

@@ -53,7 +53,7 @@ struct Known {
 }
 
 /// How far a log has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LineExtent {
     /// Lines, with one that has no end yet.
     pub lines: u64,
@@ -65,8 +65,15 @@ pub struct LineExtent {
     size: u64,
 }
 
+impl LineExtent {
+    /// In bytes.
+    pub fn size(self) -> u64 {
+        self.size
+    }
+}
+
 /// A log from far away.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outline {
     pub extent: LineExtent,
     pub sections: Vec<Section>,
@@ -74,6 +81,21 @@ pub struct Outline {
     pub first_error: Option<u64>,
     /// The step that failed.
     pub failed_step: Option<Section>,
+    /// The first line of the last attempt.
+    attempt_from: u64,
+}
+
+impl Outline {
+    /// The steps of the last attempt, in their order.
+    pub fn steps(&self) -> Vec<&Section> {
+        let of_attempt = self
+            .sections
+            .iter()
+            .filter(|section| section.first >= self.attempt_from);
+        let mut steps: Vec<&Section> = of_attempt.filter(|section| section.step.is_some()).collect();
+        steps.sort_by_key(|section| section.step);
+        steps
+    }
 }
 
 /// Some lines of a log.
@@ -84,6 +106,23 @@ pub struct Window {
     /// Fewer than were asked for where they are long or the log ends; at least one where there is any.
     pub lines: Vec<ShownLine>,
     pub extent: LineExtent,
+}
+
+/// One line and its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// Counted from 0.
+    pub number: u64,
+    pub line: ShownLine,
+}
+
+impl Window {
+    /// The lines with their numbers.
+    pub fn numbered(self) -> impl Iterator<Item = LogLine> {
+        (self.from..)
+            .zip(self.lines)
+            .map(|(number, line)| LogLine { number, line })
+    }
 }
 
 /// What a search found in a part of a log.
@@ -134,6 +173,7 @@ impl LogLines {
             sections: known.index.sections().to_vec(),
             first_error: known.index.first_error(),
             failed_step: known.index.failed_step().cloned(),
+            attempt_from: known.index.attempt_from(),
         })
     }
 

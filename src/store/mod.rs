@@ -3,14 +3,18 @@
 //! No transaction and no pooled connection is ever held across I/O to anything but the database.
 
 mod attempts;
+mod audit;
 mod build_history;
 mod builds;
 mod contributions;
 mod deliveries;
 mod intake;
+mod invitations;
 mod lease;
 mod logs;
 mod profiles;
+mod members;
+mod organisations;
 mod queue;
 mod registries;
 mod repositories;
@@ -39,12 +43,16 @@ use sqlx::{
 
 pub use self::{
     attempts::Requeue,
+    audit::{Actor, AuditEntry, AuditEvent, AuditFilter},
     build_history::{PastBuild, StatusOf},
     builds::{Build, BuildFilter},
     deliveries::{Delivery, DeliveryBody},
     intake::{Accepted, BuildRequest, NewDelivery, QueuedBuild},
+    invitations::{Invitation, InvitationAccepted, InvitationAdded, MOST_INVITATIONS, NewInvitation},
     lease::{Lease, LeaseLost},
     logs::LogPiece,
+    members::{MOST_MEMBERSHIPS, Member, MemberChange},
+    organisations::{Organisation, OrganisationAdded, OrganisationDeleted},
     profiles::Profile,
     queue::{Leased, PoisonLimit},
     registries::{NewRegistry, RegistryRow},

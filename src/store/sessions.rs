@@ -2,8 +2,14 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Store, StoreError, User, on, users::UserRow};
-use crate::domain::ids::{SessionId, UserId};
+use super::{
+    Store, StoreError, User, on,
+    users::{UserRow, memberships, roles},
+};
+use crate::domain::{
+    access::Access,
+    ids::{SessionId, UserId},
+};
 
 /// Sessions that one person may have at once; a further one ends the oldest.
 const MOST_SESSIONS: i64 = 100;
@@ -54,6 +60,7 @@ struct OwnerRow {
     last_seen_at: DateTime<Utc>,
     #[sqlx(flatten)]
     user: UserRow,
+    memberships: Option<String>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -123,26 +130,35 @@ impl Store {
         tx.commit().await
     }
 
-    /// Whose session this is, if it is one that is alive. `hash` is the SHA-256 of the cookie's value.
+    /// Whose session this is, if it is one that is alive, with what they may do. `hash` is the SHA-256 of the cookie's value.
     pub async fn session_with(&self, hash: &[u8], alive: Alive) -> Result<Option<SessionOwner>, StoreError> {
         let mut reader = self.reader().await?;
         let row = on!(reader.handle(), c => {
-            sqlx::query_as::<_, OwnerRow>(
+            sqlx::query_as::<_, OwnerRow>(concat!(
                 "select sessions.id as session_id, sessions.last_seen_at, \
-                 users.id, users.name, users.is_admin, users.created_at \
-                 from sessions join users on users.id = sessions.user_id \
+                 users.id, users.name, users.is_admin, users.created_at, ",
+                memberships!(),
+                " from sessions join users on users.id = sessions.user_id \
                  where sessions.hash = $1 and sessions.expires_at > $2 and sessions.last_seen_at >= $3",
-            )
+            ))
             .bind(hash)
             .bind(alive.now)
             .bind(alive.idle_since)
             .fetch_optional(c)
             .await
         })?;
-        Ok(row.map(|row| SessionOwner {
+        let Some(row) = row else { return Ok(None) };
+        let access = Access {
+            roles: roles(row.memberships.as_deref())?,
+            ..Access::default()
+        };
+        Ok(Some(SessionOwner {
             session: row.session_id.into(),
             last_seen_at: row.last_seen_at,
-            user: row.user.into(),
+            user: User {
+                access,
+                ..row.user.into()
+            },
         }))
     }
 

@@ -1,9 +1,14 @@
 //! People and their API tokens.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 
-use super::{Store, StoreError, Tx, on};
-use crate::domain::ids::{SessionId, TokenId, UserId};
+use super::{Store, StoreError, Tx, known, on, organisations::take_name};
+use crate::domain::{
+    access::{Access, Role, Scope},
+    ids::{SessionId, TokenId, UserId},
+};
 
 /// A person who may sign in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +17,20 @@ pub struct User {
     pub name: String,
     pub is_admin: bool,
     pub created_at: DateTime<Utc>,
+    /// Filled in where they were found by their credential; elsewhere it says nothing.
+    pub access: Access,
+}
+
+impl User {
+    /// What they may do in a namespace, as far as their credential allows.
+    pub fn role_in(&self, namespace: &str) -> Option<Role> {
+        self.access.role_in(&self.name, self.is_admin, namespace)
+    }
+
+    /// Whether they may do what is for the server's administrators alone.
+    pub fn may_administer(&self) -> bool {
+        self.is_admin && self.access.scope.most() == Role::Owner
+    }
 }
 
 /// A token to be kept; the token itself is not here.
@@ -21,6 +40,8 @@ pub struct NewToken<'a> {
     pub label: &'a str,
     /// SHA-256 of the token.
     pub hash: &'a [u8],
+    /// The most that it may do, whatever its owner may.
+    pub scope: Scope,
     pub created_at: DateTime<Utc>,
     /// `None`: never.
     pub expires_at: Option<DateTime<Utc>>,
@@ -42,6 +63,14 @@ struct PasswordRow {
     password_hash: String,
 }
 
+#[derive(sqlx::FromRow)]
+struct TokenOwnerRow {
+    #[sqlx(flatten)]
+    user: UserRow,
+    memberships: Option<String>,
+    scope: String,
+}
+
 impl From<UserRow> for User {
     fn from(row: UserRow) -> Self {
         Self {
@@ -49,16 +78,39 @@ impl From<UserRow> for User {
             name: row.name,
             is_admin: row.is_admin,
             created_at: row.created_at,
+            access: Access::default(),
         }
     }
 }
 
+/// The memberships of a row of `users`, for [`roles`]: `NAME ROLE`, comma separated, or null.
+macro_rules! memberships {
+    () => {
+        "(select string_agg(o.name || ' ' || m.role, ',') from members m join organisations o on o.id = m.organisation_id \
+         where m.user_id = users.id) as memberships"
+    };
+}
+
+pub(super) use memberships;
+
+/// Reads what [`memberships`] selects.
+pub(super) fn roles(memberships: Option<&str>) -> Result<BTreeMap<String, Role>, StoreError> {
+    let each = memberships.into_iter().flat_map(|all| all.split(','));
+    each.map(|membership| {
+        let (name, role) = membership.split_once(' ').unwrap_or((membership, ""));
+        Ok((name.to_owned(), known("role", role, Role::parse)?))
+    })
+    .collect()
+}
+
 impl Store {
-    /// Adds a person; `false` if the name is taken.
+    /// Adds a person; `false` if the name is taken, be it by an organisation.
     pub async fn add_user(&self, user: &User, password_hash: &str) -> Result<bool, StoreError> {
         let mut tx = self.begin().await?;
         let added = insert_user(&mut tx, user, password_hash).await?;
-        tx.commit().await?;
+        if added {
+            tx.commit().await?;
+        }
         Ok(added)
     }
 
@@ -128,7 +180,8 @@ impl Store {
         let mut tx = self.begin().await?;
         on!(tx.handle(), c => {
             sqlx::query(
-                "insert into tokens (id, user_id, label, hash, created_at, expires_at) values ($1, $2, $3, $4, $5, $6)",
+                "insert into tokens (id, user_id, label, hash, created_at, expires_at, scope) \
+                 values ($1, $2, $3, $4, $5, $6, $7)",
             )
             .bind(token.id.as_str())
             .bind(token.user.as_str())
@@ -136,6 +189,7 @@ impl Store {
             .bind(token.hash)
             .bind(token.created_at)
             .bind(token.expires_at)
+            .bind(token.scope.as_str())
             .execute(c)
             .await
             .map(drop)
@@ -143,26 +197,38 @@ impl Store {
         tx.commit().await
     }
 
-    /// Whose token this is, if it is one that has not expired. `hash` is the token's SHA-256.
+    /// Whose token this is, if it is one that has not expired, with what they may do by it. `hash` is the token's SHA-256.
     pub async fn user_with_token(&self, hash: &[u8], now: DateTime<Utc>) -> Result<Option<User>, StoreError> {
         let mut reader = self.reader().await?;
         let row = on!(reader.handle(), c => {
-            sqlx::query_as::<_, UserRow>(
-                "select users.id, users.name, users.is_admin, users.created_at \
-                 from tokens join users on users.id = tokens.user_id \
+            sqlx::query_as::<_, TokenOwnerRow>(concat!(
+                "select users.id, users.name, users.is_admin, users.created_at, ",
+                memberships!(),
+                ", tokens.scope from tokens join users on users.id = tokens.user_id \
                  where tokens.hash = $1 and (tokens.expires_at is null or tokens.expires_at > $2)",
-            )
+            ))
             .bind(hash)
             .bind(now)
             .fetch_optional(c)
             .await
         })?;
-        Ok(row.map(User::from))
+        let Some(row) = row else { return Ok(None) };
+        let access = Access {
+            roles: roles(row.memberships.as_deref())?,
+            scope: known("scope", &row.scope, Scope::parse)?,
+        };
+        Ok(Some(User {
+            access,
+            ..User::from(row.user)
+        }))
     }
 }
 
-/// Adds a person as a part of something larger; `false` if the name is taken.
+/// Adds a person as a part of something larger, which is to be given up where the name is taken: `false`.
 pub(super) async fn insert_user(tx: &mut Tx, user: &User, password_hash: &str) -> Result<bool, StoreError> {
+    if !take_name(tx, &user.name, "user").await? {
+        return Ok(false);
+    }
     let added = on!(tx.handle(), c => {
         sqlx::query(
             "insert into users (id, name, password_hash, is_admin, created_at) values ($1, $2, $3, $4, $5) \

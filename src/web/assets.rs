@@ -27,6 +27,12 @@ const FILES: &[(&str, &str, &str)] = &[
         "text/javascript; charset=utf-8",
         include_str!("static/live.js"),
     ),
+    ("log.css", "text/css; charset=utf-8", include_str!("static/log.css")),
+    (
+        "log.js",
+        "text/javascript; charset=utf-8",
+        include_str!("static/log.js"),
+    ),
     ("icons.svg", "image/svg+xml", include_str!("static/icons.svg")),
     ("mark.svg", "image/svg+xml", include_str!("static/mark.svg")),
 ];

@@ -1,6 +1,7 @@
 //! Who asks, and what they may do. A private repository does not exist for those who may not see it.
 
 use axum::extract::FromRequestParts;
+use chrono::TimeDelta;
 use http::{header, request::Parts};
 
 use super::{
@@ -13,6 +14,9 @@ use crate::{
     store::User,
     tokens::{TOKEN_PREFIX, token_hash},
 };
+
+/// How old a note of a token's last use may be before it is written anew.
+const USED_AGAIN: TimeDelta = TimeDelta::minutes(1);
 
 /// Whoever sent a request.
 #[derive(Debug, Clone)]
@@ -43,9 +47,22 @@ impl FromRequestParts<Web> for Caller {
             .ok_or_else(|| Problem::unauthorized("the Authorization header must be `Bearer hwt_...`"))?;
         let hash = token_hash(token);
         let user = web.store.user_with_token(hash.as_bytes(), web.clock.now()).await?;
-        user.map(Self::User)
-            .ok_or_else(|| Problem::unauthorized("the token is not known, or has expired"))
+        let Some(user) = user else {
+            return Err(Problem::unauthorized("the token is not known, or has expired"));
+        };
+        note_use(hash, web);
+        Ok(Self::User(user))
     }
+}
+
+/// In the background: whoever only reads does not wait for a write.
+fn note_use(hash: String, web: &Web) {
+    let (store, now) = (web.store.clone(), web.clock.now());
+    tokio::spawn(async move {
+        if let Err(error) = store.token_used(hash.as_bytes(), now, now - USED_AGAIN).await {
+            tracing::debug!(%error, "failed to note the use of a token");
+        }
+    });
 }
 
 /// A browser sends its cookie with whatever another site makes it send: what changes something needs the token too that

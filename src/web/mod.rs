@@ -6,6 +6,7 @@
 mod api;
 mod assets;
 mod auth;
+mod entitlement;
 mod guard;
 mod json;
 mod metrics;

@@ -7,6 +7,7 @@ use std::{sync::LazyLock, time::Duration};
 
 use http::StatusCode;
 use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Deserializer};
 use tokio::sync::Semaphore;
 
 use super::problem::Problem;
@@ -26,6 +27,11 @@ static NOBODYS: LazyLock<String> = LazyLock::new(|| {
     let unknown = tokens::new_session_value();
     passwords::hash(&unknown).unwrap_or_default()
 });
+
+/// Reads a field of a form that holds a password.
+pub fn typed<'de, D: Deserializer<'de>>(field: D) -> Result<SecretString, D::Error> {
+    String::deserialize(field).map(SecretString::from)
+}
 
 /// The turns for work on passwords.
 pub struct PasswordWork {

@@ -8,6 +8,7 @@ use hullworks::{
     build_log::BuildLogs,
     clock::Clock,
     domain::{
+        access::Scope,
         build::Ending,
         engine_health::EngineHealth,
         ids::{BuildId, TokenId, UserId, WorkerId},
@@ -264,6 +265,7 @@ async fn token_of_new_user(
         name: name.to_owned(),
         is_admin,
         created_at: now,
+        access: Default::default(),
     };
     assert!(store.add_user(&user, "no password can have this hash").await.unwrap());
     token(store, &user.id, now, expires_at).await
@@ -277,6 +279,7 @@ async fn token(store: &Store, user: &UserId, now: DateTime<Utc>, expires_at: Opt
         user,
         label: "test",
         hash: hash.as_bytes(),
+        scope: Scope::Admin,
         created_at: now,
         expires_at,
     };

@@ -24,6 +24,7 @@ async fn sample_rows(store: &Store) -> (Repository, BuildId) {
         name: "ann".to_owned(),
         is_admin: true,
         created_at: at(0),
+        access: Default::default(),
     };
     store.add_user(&user, "hash").await.unwrap();
     let token = NewToken {
@@ -31,6 +32,7 @@ async fn sample_rows(store: &Store) -> (Repository, BuildId) {
         user: &user.id,
         label: "laptop",
         hash: b"hash",
+        scope: crate::domain::access::Scope::Admin,
         created_at: at(0),
         expires_at: None,
     };

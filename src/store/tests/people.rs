@@ -1,7 +1,10 @@
 //! Set-up, profiles and tokens.
 
 use super::*;
-use crate::domain::ids::{TokenId, UserId};
+use crate::domain::{
+    access::{Access, Scope},
+    ids::{TokenId, UserId},
+};
 
 fn person(name: &str, is_admin: bool) -> User {
     User {
@@ -9,6 +12,7 @@ fn person(name: &str, is_admin: bool) -> User {
         name: name.to_owned(),
         is_admin,
         created_at: at(0),
+        access: Access::default(),
     }
 }
 
@@ -133,6 +137,7 @@ async fn tokens_are_listed_page_by_page_and_revoked_by_their_owner_alone() {
                 user: &ann.id,
                 label,
                 hash,
+                scope: Scope::Write,
                 created_at: at(0),
                 expires_at: Some(at(10 + i64::try_from(n).unwrap())),
             };
@@ -142,7 +147,7 @@ async fn tokens_are_listed_page_by_page_and_revoked_by_their_owner_alone() {
         let labels = |tokens: &[StoredToken]| tokens.iter().map(|token| token.label.clone()).collect::<Vec<_>>();
         let page = store.tokens_of(&ann.id, None, 2).await.unwrap();
         assert_eq!(labels(&page), ["three", "two"]);
-        assert_eq!((page[0].expires_at, page[0].last_used_at), (Some(at(12)), None));
+        assert_eq!((page[0].scope, page[0].expires_at, page[0].last_used_at), (Scope::Write, Some(at(12)), None));
         let page = store.tokens_of(&ann.id, Some(&page[1].id), 2).await.unwrap();
         assert_eq!(labels(&page), ["one"]);
         assert_eq!(store.tokens_of(&bob.id, None, 9).await.unwrap(), []);
@@ -168,6 +173,7 @@ async fn the_use_of_a_token_is_noted_once_a_while() {
             user: &ann.id,
             label: "",
             hash: b"hash",
+            scope: Scope::Read,
             created_at: at(0),
             expires_at: None,
         };
@@ -179,6 +185,10 @@ async fn the_use_of_a_token_is_noted_once_a_while() {
         assert!(store.token_used(b"hash", at(161), at(101)).await.unwrap());
         assert_eq!(used().await, Some(at(161)));
         assert!(!store.token_used(b"other", at(161), at(101)).await.unwrap());
+        let owner = store.user_with_token(b"hash", at(1)).await.unwrap().unwrap();
+        assert_eq!(owner.access.scope, Scope::Read);
+        assert_eq!(store.revoke_tokens(&ann.id).await.unwrap(), 1);
+        assert_eq!(store.user_with_token(b"hash", at(1)).await.unwrap(), None);
     })
     .await;
 }

@@ -10,6 +10,7 @@ async fn user(store: &Store, name: &str) -> UserId {
         name: name.to_owned(),
         is_admin: false,
         created_at: at(0),
+        access: crate::domain::access::Access::default(),
     };
     store.add_user(&user, "hash").await.unwrap();
     user.id

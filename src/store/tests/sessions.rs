@@ -30,6 +30,7 @@ async fn user(store: &Store, name: &str) -> User {
         name: name.to_owned(),
         is_admin: false,
         created_at: at(0),
+        access: crate::domain::access::Access::default(),
     };
     assert!(store.add_user(&user, "hash").await.unwrap());
     user

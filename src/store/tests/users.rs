@@ -1,5 +1,9 @@
 use super::*;
-use crate::domain::ids::{TokenId, UserId};
+use crate::domain::access::Scope;
+use crate::domain::{
+    access::Access,
+    ids::{TokenId, UserId},
+};
 
 fn user(name: &str) -> User {
     User {
@@ -7,6 +11,7 @@ fn user(name: &str) -> User {
         name: name.to_owned(),
         is_admin: false,
         created_at: at(0),
+        access: Access::default(),
     }
 }
 
@@ -16,6 +21,7 @@ fn token<'a>(user: &'a User, hash: &'a [u8], expires_at: Option<DateTime<Utc>>) 
         user: &user.id,
         label: "laptop",
         hash,
+        scope: Scope::Admin,
         created_at: at(0),
         expires_at,
     }

@@ -89,7 +89,7 @@ pub struct BuildDocument {
 }
 
 /// The workers, for what builds say of them.
-struct Workers {
+pub struct Workers {
     names: HashMap<String, String>,
     any_running: bool,
     /// Why the only worker that runs cannot build now.
@@ -98,7 +98,7 @@ struct Workers {
 }
 
 impl Workers {
-    async fn look_up(web: &Web) -> Result<Self, Problem> {
+    pub async fn look_up(web: &Web) -> Result<Self, Problem> {
         let now = web.clock.now();
         let all: Vec<Worker> = web.store.workers_since(DateTime::UNIX_EPOCH).await?;
         let is_running = |worker: &&Worker| worker.concurrency > 0 && worker.last_seen_at >= alive_since(now);
@@ -119,7 +119,8 @@ impl Workers {
         })
     }
 
-    fn waiting_for(&self, build: &Build) -> Option<String> {
+    /// What a queued build waits for, for a person to read.
+    pub fn waiting_for(&self, build: &Build) -> Option<String> {
         if build.status != Status::Queued {
             return None;
         }
@@ -143,12 +144,15 @@ impl Workers {
         })
     }
 
+    /// The worker that has the build or had it last; its id where the name is not known any more.
+    pub fn name_of(&self, build: &Build) -> Option<String> {
+        let id = build.worker_id.as_ref()?.as_str();
+        Some(self.names.get(id).map_or(id, String::as_str).to_owned())
+    }
+
     fn show(&self, build: Build) -> BuildDocument {
         let waiting_for = self.waiting_for(&build);
-        let worker = build.worker_id.map(|id| match self.names.get(id.as_str()) {
-            Some(name) => name.clone(),
-            None => id.to_string(),
-        });
+        let worker = self.name_of(&build);
         BuildDocument {
             id: build.id,
             number: build.number,

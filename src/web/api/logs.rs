@@ -28,6 +28,7 @@ use crate::{
     web::{
         Web,
         auth::Caller,
+        entitlement::{Credentials, while_entitled},
         parameters::{FromParameters, IdPath, Parameters, Query, Segments},
         problem::{FieldError, Problem},
     },
@@ -87,11 +88,19 @@ fn offset(text: &str) -> Option<u64> {
 async fn read(
     State(web): State<Web>,
     caller: Caller,
+    credentials: Credentials,
     Segments(id): Segments<String>,
     Query(parameters): Query<LogParameters>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let build = visible_build(&web, &caller, &id).await?.id;
+    let may_still_see = {
+        let (web, build) = (web.clone(), build.clone());
+        move |caller: Caller| {
+            let (web, build) = (web.clone(), build.clone());
+            async move { visible_build(&web, &caller, build.as_str()).await.map(drop) }
+        }
+    };
     if wants_events(&headers) {
         let after = match headers.get(LAST_EVENT_ID) {
             None => parameters.after,
@@ -100,11 +109,13 @@ async fn read(
                 told.ok_or_else(|| Problem::field("Last-Event-ID", OFFSET))?
             }
         };
-        return Ok(events(web, build, after).into_response());
+        let events = while_entitled(events(web.clone(), build, after), &web, &caller, credentials, may_still_see);
+        return Ok(as_events(events).into_response());
     }
     let body = match parameters.follow {
         true => {
-            Body::from_stream(followed(&web, build, parameters.after).map(|piece| piece.map(|p| Bytes::from(p.bytes))))
+            let pieces = followed(&web, build, parameters.after).map(|piece| piece.map(|p| Bytes::from(p.bytes)));
+            Body::from_stream(while_entitled(pieces, &web, &caller, credentials, may_still_see))
         }
         false => Body::from_stream(up_to_now(web.logs.clone(), build, parameters.after).await?),
     };
@@ -162,7 +173,7 @@ async fn up_to_now(
     }))
 }
 
-fn events(web: Web, build: BuildId, after: u64) -> impl IntoResponse {
+fn events(web: Web, build: BuildId, after: u64) -> impl Stream<Item = Result<Event, Infallible>> + Send + 'static {
     let pieces = followed(&web, build.clone(), after);
     let state = EventState {
         web,
@@ -172,10 +183,13 @@ fn events(web: Web, build: BuildId, after: u64) -> impl IntoResponse {
         at: after,
         ended: false,
     };
-    let events = stream::unfold(state, |mut state| async move {
+    stream::unfold(state, |mut state| async move {
         let event = state.next().await?;
         Some((Ok::<_, Infallible>(event), state))
-    });
+    })
+}
+
+fn as_events(events: impl Stream<Item = Result<Event, Infallible>> + Send + 'static) -> impl IntoResponse {
     let (name, value) = NOT_BUFFERED;
     let events = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
     ([(name, HeaderValue::from_static(value))], events)

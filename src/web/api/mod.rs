@@ -1,6 +1,6 @@
 //! The HTTP API under `/api/v1`, one file per resource, and its own description.
 
-mod builds;
+pub mod builds;
 mod deliveries;
 mod document;
 mod health;
@@ -14,4 +14,7 @@ mod stars;
 mod text_pieces;
 mod triggers;
 
-pub use self::openapi::{described_routes, routes};
+pub use self::{
+    openapi::{described_routes, routes},
+    pagination::Page,
+};

@@ -162,6 +162,8 @@ async fn save(
         };
         let existing = existing.as_ref().map(|repository| &repository.id);
         if let Some(saved) = web.store.put_repository(existing, &new, &change).await? {
+            // It may be private now.
+            web.signals.access_changed();
             let shown = saved.created && change.webhook_secret.is_none();
             return Ok((saved, shown.then(|| made.expose_secret().to_owned())));
         }
@@ -186,6 +188,7 @@ async fn delete(
 ) -> Result<StatusCode, Problem> {
     let (repository, _) = writable_repository(&web, &caller, &name).await?;
     let builds = web.store.delete_repository(&repository.id).await?;
+    web.signals.access_changed();
     // Whoever builds one of them finds its lease gone.
     web.signals.cancel_requested();
     web.signals.queue_changed();

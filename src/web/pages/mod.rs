@@ -1,9 +1,16 @@
 //! What people see in a browser: one file per page, each with its own `routes()`. Pages do what the API does, by the same
 //! calls, and show it; every one works without script, except live updates.
 
+mod build;
+mod build_failure;
+mod build_log;
+mod build_steps;
 mod form;
 mod notice;
 mod page;
+mod set_up;
+pub(super) mod settings;
+mod sign_in;
 mod start_page;
 mod theme;
 mod viewer;
@@ -18,7 +25,12 @@ use super::{Web, assets};
 /// All pages.
 pub fn routes() -> Router<Web> {
     Router::new()
+        .merge(build::routes())
+        .merge(build_log::routes())
         .merge(start_page::routes())
+        .merge(sign_in::routes())
+        .merge(set_up::routes())
+        .merge(settings::routes())
         .merge(theme::routes())
         .layer(middleware::from_fn(forget_shown_notice))
         .merge(assets::routes())

@@ -14,10 +14,10 @@ use super::{
     viewer::Viewer,
 };
 use crate::{
-    domain::{ids::UserId, repository::check_name},
+    domain::{access::Access, ids::UserId, repository::check_name},
     store::{SetUp, User},
     tokens::{normal_set_up_code, token_hash},
-    web::{Web, parameters::Query, session, visitor::Visitor},
+    web::{Web, parameters::Query, password_work::typed, session, visitor::Visitor},
 };
 
 pub(super) fn routes() -> Router<Web> {
@@ -38,6 +38,7 @@ struct SetUpPage {
 struct FirstAdministrator {
     code: String,
     name: String,
+    #[serde(deserialize_with = "typed")]
     password: SecretString,
 }
 
@@ -92,6 +93,7 @@ async fn set_up(
         name,
         is_admin: true,
         created_at: web.clock.now(),
+        access: Access::default(),
     };
     let code = token_hash(&normal_set_up_code(&form.code));
     match web.store.set_up(code.as_bytes(), &user, &hash).await? {

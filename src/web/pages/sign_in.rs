@@ -19,6 +19,7 @@ use super::{
 use crate::web::{
     Web,
     parameters::{FromParameters, Parameters, Query},
+    password_work::typed,
     problem::FieldError,
     session,
     throttle::Wait,
@@ -58,6 +59,7 @@ impl FromParameters for Next {
 #[serde(deny_unknown_fields)]
 struct SignIn {
     name: String,
+    #[serde(deserialize_with = "typed")]
     password: SecretString,
     #[serde(default)]
     next: String,

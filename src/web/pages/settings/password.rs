@@ -16,8 +16,11 @@ use crate::{
             page::{PageResult, done, render_with},
             sign_in::{try_again, with_retry_after},
             viewer::Viewer,
+            words::counted,
         },
         parameters::Query,
+        password_work::typed,
+        problem::Problem,
         session,
         visitor::Visitor,
     },
@@ -41,8 +44,9 @@ struct PasswordPage {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PasswordForm {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "typed")]
     current: SecretString,
+    #[serde(deserialize_with = "typed")]
     new: SecretString,
     #[serde(default)]
     revoke_tokens: bool,
@@ -63,7 +67,7 @@ fn render(status: StatusCode, viewer: Viewer, errors: FormErrors, has_password: 
 }
 
 /// The hash of the viewer's password, if they have one.
-async fn hash_of(web: &Web, viewer: &Viewer) -> Result<Option<String>, crate::web::problem::Problem> {
+async fn hash_of(web: &Web, viewer: &Viewer) -> Result<Option<String>, Problem> {
     let found = web.store.user_with_password(&viewer.user()?.name).await?;
     Ok(found.map(|(_, hash)| hash).filter(|hash| passwords::is_hash(hash)))
 }
@@ -106,7 +110,7 @@ async fn save(
     let cookie = session::begin(&web, &user.id, None, &visitor).await?;
     let mut said = "Your password was changed, and every other session ended.".to_owned();
     if form.revoke_tokens {
-        said.push_str(&format!(" {} revoked.", crate::web::pages::words::counted(tokens, "token")));
+        said = format!("{said} Revoked: {}.", counted(tokens, "token"));
     }
     Ok((cookie, done(PATH, &Notice::good(said))).into_response())
 }
