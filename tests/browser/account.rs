@@ -24,8 +24,8 @@ async fn a_token_is_made_shown_once_and_works() {
     stage.user("ann").await;
     let browser = stage.signed_in("ann").await;
     browser.go("/settings/tokens").await;
-    browser.fill("Name", "for a script").await;
-    browser.press_in("main", "Create token").await;
+    browser.fill("What it is for", "for a script").await;
+    browser.press_in("main", "Make the token").await;
     let token = browser
         .until("the new token", async || {
             let text = browser.text_of("main").await?;

@@ -17,9 +17,9 @@ async fn from_the_set_up_code_to_an_image_that_runs() {
 
     browser.go("/set-up").await;
     browser.fill("Set-up code", &stage.set_up_code().await).await;
-    browser.fill("Name", "ann").await;
+    browser.fill("Your name", "ann").await;
     browser.fill("Password", PASSWORD).await;
-    browser.press_in("main", "Create administrator").await;
+    browser.press_in("main", "Make the administrator").await;
     browser.arrives_at("/").await;
 
     browser.press_in("header", "Create").await;
