@@ -2,10 +2,11 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Store, StoreError, from_json, known, on};
+use super::{Store, StoreError, from_json, known, on, repositories::repository_name};
 use crate::domain::{
     build::{Plan, Status},
     ids::{BuildId, RepositoryId, RuleId},
+    repository::{RepositoryName, Visibility},
 };
 
 /// One build of a history.
@@ -66,7 +67,82 @@ pub enum StatusOf {
     Tag(String),
 }
 
+/// A build of one of several namespaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecentBuild {
+    pub id: BuildId,
+    pub number: i64,
+    pub repository: RepositoryName,
+    pub visibility: Visibility,
+    pub source_name: String,
+    /// When it ended, began, or was queued: the last of these that has happened.
+    pub at: DateTime<Utc>,
+}
+
+/// How many builds of a state are looked through for those of some namespaces.
+const RECENT: i64 = 2000;
+
+#[derive(sqlx::FromRow)]
+struct RecentRow {
+    id: String,
+    number: i64,
+    namespace: String,
+    name: String,
+    visibility: String,
+    source_name: String,
+    at: DateTime<Utc>,
+}
+
+impl TryFrom<RecentRow> for RecentBuild {
+    type Error = StoreError;
+
+    fn try_from(row: RecentRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: row.id.into(),
+            number: row.number,
+            repository: repository_name(&row.namespace, &row.name)?,
+            visibility: known("visibility", &row.visibility, Visibility::parse)?,
+            source_name: row.source_name,
+            at: row.at,
+        })
+    }
+}
+
 impl Store {
+    /// The newest builds in a state of some namespaces, newest first, among the last of the whole server.
+    pub async fn recent_builds(
+        &self,
+        namespaces: &[String],
+        status: Status,
+        limit: u32,
+    ) -> Result<Vec<RecentBuild>, StoreError> {
+        if namespaces.is_empty() {
+            return Ok(vec![]);
+        }
+        let names: Vec<String> = (4..namespaces.len() + 4).map(|number| format!("${number}")).collect();
+        let sql = format!(
+            "select b.id, b.number, r.namespace, r.name, r.visibility, b.source_name, \
+             coalesce(b.finished_at, b.started_at, b.queued_at) as at \
+             from (select id, number, repository_id, source_name, finished_at, started_at, queued_at from builds \
+             where status = $1 order by id desc limit $2) b \
+             join repositories r on r.id = b.repository_id \
+             where r.namespace in ({}) order by b.id desc limit $3",
+            names.join(", ")
+        );
+        let mut reader = self.reader().await?;
+        let rows = on!(reader.handle(), c => {
+            let mut query = sqlx::query_as::<_, RecentRow>(sqlx::AssertSqlSafe(sql))
+                .bind(status.as_str())
+                .bind(RECENT)
+                .bind(i64::from(limit));
+            for namespace in namespaces {
+                query = query.bind(namespace);
+            }
+            query.fetch_all(c).await
+        })?;
+        rows.into_iter().map(RecentBuild::try_from).collect()
+    }
+
     /// The newest builds of a repository, newest first.
     pub async fn build_history(&self, repository: &RepositoryId, limit: u32) -> Result<Vec<PastBuild>, StoreError> {
         let mut reader = self.reader().await?;

@@ -45,6 +45,7 @@ pub use self::{
     attempts::Requeue,
     audit::{Actor, AuditEntry, AuditEvent, AuditFilter},
     build_history::{PastBuild, StatusOf},
+    build_history::{PastBuild, RecentBuild, StatusOf},
     builds::{Build, BuildFilter},
     deliveries::{Delivery, DeliveryBody},
     intake::{Accepted, BuildRequest, NewDelivery, QueuedBuild},

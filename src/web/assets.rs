@@ -14,27 +14,27 @@ use sha2::{Digest, Sha256};
 
 use super::{Web, parameters::Query, problem::Problem};
 
+const CSS: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const SVG: &str = "image/svg+xml";
+
+/// A file of `static/`.
+macro_rules! file {
+    ($name:literal, $media_type:expr) => {
+        ($name, $media_type, include_str!(concat!("static/", $name)))
+    };
+}
+
 /// Name, media type and content of each.
 const FILES: &[(&str, &str, &str)] = &[
-    ("app.css", "text/css; charset=utf-8", include_str!("static/app.css")),
-    (
-        "app.js",
-        "text/javascript; charset=utf-8",
-        include_str!("static/app.js"),
-    ),
-    (
-        "live.js",
-        "text/javascript; charset=utf-8",
-        include_str!("static/live.js"),
-    ),
-    ("log.css", "text/css; charset=utf-8", include_str!("static/log.css")),
-    (
-        "log.js",
-        "text/javascript; charset=utf-8",
-        include_str!("static/log.js"),
-    ),
-    ("icons.svg", "image/svg+xml", include_str!("static/icons.svg")),
-    ("mark.svg", "image/svg+xml", include_str!("static/mark.svg")),
+    file!("app.css", CSS),
+    file!("app.js", SCRIPT),
+    file!("filter.js", SCRIPT),
+    file!("icons.svg", SVG),
+    file!("live.js", SCRIPT),
+    file!("log.css", CSS),
+    file!("log.js", SCRIPT),
+    file!("mark.svg", SVG),
 ];
 
 /// One year, and never to be asked for again.

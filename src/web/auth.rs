@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     domain::repository::{Repository, RepositoryName, Visibility},
-    store::User,
+    store::{Sight, User},
     tokens::{TOKEN_PREFIX, token_hash},
 };
 
@@ -100,6 +100,15 @@ impl Caller {
         match self {
             Self::User(user) => Some(&user.name),
             Self::Anonymous => None,
+        }
+    }
+
+    /// What lists may show to the caller.
+    pub fn sight(&self) -> Sight {
+        match self {
+            Self::User(user) if user.is_admin => Sight::Everything,
+            Self::User(user) => Sight::Namespaces(vec![user.name.clone()]),
+            Self::Anonymous => Sight::Namespaces(vec![]),
         }
     }
 

@@ -20,7 +20,7 @@ mod permissions;
 mod protocol;
 mod registries;
 mod repositories;
+mod repository_pages;
 mod secrecy;
-mod start_page;
 mod validation;
 mod webhooks;

@@ -1,6 +1,7 @@
 //! Fetches from real git servers, and the contexts that come of it.
 
 mod contexts;
+mod documents;
 mod failures;
 mod fetching;
 mod git;

@@ -5,13 +5,22 @@ mod build;
 mod build_failure;
 mod build_log;
 mod build_steps;
+mod badge;
+mod build_chart;
+mod dashboard;
+mod explore;
 mod form;
+mod markdown;
 mod notice;
 mod page;
 mod set_up;
 pub(super) mod settings;
 mod sign_in;
 mod start_page;
+mod repository;
+mod repository_head;
+mod repository_list;
+mod repository_tags;
 mod theme;
 mod viewer;
 mod words;
@@ -31,6 +40,11 @@ pub fn routes() -> Router<Web> {
         .merge(sign_in::routes())
         .merge(set_up::routes())
         .merge(settings::routes())
+        .merge(badge::routes())
+        .merge(dashboard::routes())
+        .merge(explore::routes())
+        .merge(repository::routes())
+        .merge(repository_tags::routes())
         .merge(theme::routes())
         .layer(middleware::from_fn(forget_shown_notice))
         .merge(assets::routes())
