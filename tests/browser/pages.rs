@@ -25,10 +25,19 @@ const PUBLIC: Pages = &[
     ("/", "/", Admin),
     ("", "/nowhere", Stranger),
     ("/sign-in", "/sign-in", Stranger),
+    ("/explore", "/explore", Stranger),
+    ("/stars", "/stars", Admin),
+    ("/contributed", "/contributed", Admin),
 ];
 
-/// Of [`furnish`]ed builds.
+/// Of what is [`furnish`]ed.
 const BUILDS: Pages = &[
+    ("/", "/", Stranger),
+    ("/", "/", Admin),
+    ("/explore", "/explore", Admin),
+    ("/r/{namespace}/{name}", "/r/admin/app", Stranger),
+    ("/r/{namespace}/{name}", "/r/admin/app", Admin),
+    ("/r/{namespace}/{name}/tags", "/r/admin/app/tags", Admin),
     ("/builds/{id}", "/builds/{succeeded}", Stranger),
     ("/builds/{id}", "/builds/{failed}", Admin),
     ("/builds/{id}", "/builds/{running}", Admin),
@@ -47,6 +56,7 @@ const ELSEWHERE: &[&str] = &["/set-up"];
 
 /// Routes that answer something else than a page.
 const NO_PAGES: &[&str] = &[
+    "/badge/{namespace}/{file}",
     "/builds/{id}/log/lines",
     "/builds/{id}/log/outline",
     "/builds/{id}/log/search",

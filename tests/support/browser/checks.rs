@@ -49,6 +49,11 @@ const TOO_WIDE: &str = "
     if (document.documentElement.scrollWidth <= width) return [];
     return [...document.querySelectorAll('body *')]
         .filter(element => element.getBoundingClientRect().right > width + 1)
+        .filter(element => {
+            for (let up = element.parentElement; up; up = up.parentElement)
+                if (up !== document.body && getComputedStyle(up).overflowX !== 'visible') return false;
+            return true;
+        })
         .slice(0, 8)
         .map(element => `${element.tagName.toLowerCase()}.${element.className}: ${element.textContent.trim().slice(0, 60)}`)
         .concat(`scrollWidth ${document.documentElement.scrollWidth} in ${width}`);";
