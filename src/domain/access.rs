@@ -48,7 +48,9 @@ impl Role {
 }
 
 /// The most that a credential allows, whoever uses it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// To look.
@@ -135,9 +137,14 @@ mod tests {
         use Role::*;
         let check = |is_admin: bool, scope: Scope, namespace: &str, expected: Option<Role>| {
             let access = Access {
-                roles: [("readers", Read), ("writers", Write), ("admins", Admin), ("owners", Owner)]
-                    .map(|(name, role)| (name.to_owned(), role))
-                    .into(),
+                roles: [
+                    ("readers", Read),
+                    ("writers", Write),
+                    ("admins", Admin),
+                    ("owners", Owner),
+                ]
+                .map(|(name, role)| (name.to_owned(), role))
+                .into(),
                 scope,
             };
             let found = access.role_in("ann", is_admin, namespace);

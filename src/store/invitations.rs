@@ -4,7 +4,10 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::{
-    AFTER_EVERY_ID, Actor, Store, StoreError, User, audit, known, members::{join, role_of}, on, organisations::lock,
+    AFTER_EVERY_ID, Actor, Store, StoreError, User, audit, known,
+    members::{join, role_of},
+    on,
+    organisations::lock,
 };
 use crate::domain::{
     access::Role,
@@ -225,7 +228,11 @@ impl Store {
                 .await
         })?;
         let Some(invitee) = invitee else { return Ok(false) };
-        audit::record(&mut tx, &actor.did(Action::InvitationWithdrawn, invitee, locked.name, json!({}))).await?;
+        audit::record(
+            &mut tx,
+            &actor.did(Action::InvitationWithdrawn, invitee, locked.name, json!({})),
+        )
+        .await?;
         tx.commit().await?;
         Ok(true)
     }
@@ -262,7 +269,12 @@ impl Store {
             return Ok(InvitationAccepted::TooManyMemberships);
         }
         let detail = json!({ "role": role, "invited_by": invitation.invited_by });
-        let event = actor.did(Action::InvitationAccepted, &organisation.name, &organisation.name, detail);
+        let event = actor.did(
+            Action::InvitationAccepted,
+            &organisation.name,
+            &organisation.name,
+            detail,
+        );
         audit::record(&mut tx, &event).await?;
         tx.commit().await?;
         Ok(InvitationAccepted::Joined(organisation.name, role))

@@ -12,9 +12,9 @@ mod intake;
 mod invitations;
 mod lease;
 mod logs;
-mod profiles;
 mod members;
 mod organisations;
+mod profiles;
 mod queue;
 mod registries;
 mod repositories;
@@ -44,7 +44,6 @@ use sqlx::{
 pub use self::{
     attempts::Requeue,
     audit::{Actor, AuditEntry, AuditEvent, AuditFilter},
-    build_history::{PastBuild, StatusOf},
     build_history::{PastBuild, RecentBuild, StatusOf},
     builds::{Build, BuildFilter},
     deliveries::{Delivery, DeliveryBody},

@@ -112,7 +112,12 @@ impl Store {
         if !members::join(&mut tx, &organisation.id, owner, Role::Owner, organisation.created_at).await? {
             return Ok(OrganisationAdded::TooManyMemberships);
         }
-        let event = actor.did(Action::OrganisationCreated, &organisation.name, &organisation.name, json!({}));
+        let event = actor.did(
+            Action::OrganisationCreated,
+            &organisation.name,
+            &organisation.name,
+            json!({}),
+        );
         audit::record(&mut tx, &event).await?;
         tx.commit().await?;
         Ok(OrganisationAdded::Added)
@@ -176,10 +181,18 @@ impl Store {
             ("description", old.description != new.description),
             ("default_visibility", old.default_visibility != new.default_visibility),
         ];
-        let changed: Value = fields.iter().filter(|(_, differs)| *differs).map(|(field, _)| *field).collect();
+        let changed: Value = fields
+            .iter()
+            .filter(|(_, differs)| *differs)
+            .map(|(field, _)| *field)
+            .collect();
         if changed != json!([]) {
             let detail = json!({ "fields": changed });
-            audit::record(&mut tx, &actor.did(Action::OrganisationChanged, &old.name, &old.name, detail)).await?;
+            audit::record(
+                &mut tx,
+                &actor.did(Action::OrganisationChanged, &old.name, &old.name, detail),
+            )
+            .await?;
         }
         tx.commit().await?;
         Ok(true)

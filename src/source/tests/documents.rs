@@ -33,7 +33,11 @@ async fn the_readme_beside_the_dockerfile_comes_before_the_one_at_the_root() {
         ("web/Dockerfile", "/", "Readme.MD: root", "web/Dockerfile: FROM c"),
     ] {
         let found = documents(files, dockerfile, context).await;
-        assert_eq!((found.0.as_deref(), found.1.as_deref()), (Some(readme), Some(content)), "{dockerfile}");
+        assert_eq!(
+            (found.0.as_deref(), found.1.as_deref()),
+            (Some(readme), Some(content)),
+            "{dockerfile}"
+        );
     }
 }
 

@@ -147,7 +147,10 @@ async fn tokens_are_listed_page_by_page_and_revoked_by_their_owner_alone() {
         let labels = |tokens: &[StoredToken]| tokens.iter().map(|token| token.label.clone()).collect::<Vec<_>>();
         let page = store.tokens_of(&ann.id, None, 2).await.unwrap();
         assert_eq!(labels(&page), ["three", "two"]);
-        assert_eq!((page[0].scope, page[0].expires_at, page[0].last_used_at), (Scope::Write, Some(at(12)), None));
+        assert_eq!(
+            (page[0].scope, page[0].expires_at, page[0].last_used_at),
+            (Scope::Write, Some(at(12)), None)
+        );
         let page = store.tokens_of(&ann.id, Some(&page[1].id), 2).await.unwrap();
         assert_eq!(labels(&page), ["one"]);
         assert_eq!(store.tokens_of(&bob.id, None, 9).await.unwrap(), []);

@@ -109,7 +109,13 @@ async fn read(
                 told.ok_or_else(|| Problem::field("Last-Event-ID", OFFSET))?
             }
         };
-        let events = while_entitled(events(web.clone(), build, after), &web, &caller, credentials, may_still_see);
+        let events = while_entitled(
+            events(web.clone(), build, after),
+            &web,
+            &caller,
+            credentials,
+            may_still_see,
+        );
         return Ok(as_events(events).into_response());
     }
     let body = match parameters.follow {

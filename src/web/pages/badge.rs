@@ -12,12 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::viewer::Viewer;
 use crate::{
-    domain::{
-        build::Status,
-        ids::RuleId,
-        image::is_valid_tag,
-        repository::Visibility,
-    },
+    domain::{build::Status, ids::RuleId, image::is_valid_tag, repository::Visibility},
     store::StatusOf,
     web::{
         Web,
@@ -127,7 +122,11 @@ async fn badge(
     let tag = format!("\"{}\"", hex::encode(&Sha256::digest(svg.as_bytes())[..8]));
     let is_public = repository.visibility == Visibility::Public;
     // Those who show pictures from elsewhere keep them: a minute at most, so that a badge is true.
-    let caching = if is_public { "public, max-age=60" } else { "private, no-cache" };
+    let caching = if is_public {
+        "public, max-age=60"
+    } else {
+        "private, no-cache"
+    };
     let known = headers
         .get(header::IF_NONE_MATCH)
         .is_some_and(|known| known.as_bytes() == tag.as_bytes());

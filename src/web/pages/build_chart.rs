@@ -57,7 +57,10 @@ impl Bar {
             true => String::new(),
             false => format!(", {}", self.took),
         };
-        format!("#{} of {}: {}{took}, {}", self.number, self.source, self.status, self.when.exact)
+        format!(
+            "#{} of {}: {}{took}, {}",
+            self.number, self.source, self.status, self.when.exact
+        )
     }
 }
 
@@ -166,8 +169,14 @@ mod tests {
         let told: Vec<_> = chart.bars.iter().map(|bar| (bar.number, bar.height)).collect();
         assert_eq!(told, [(1, 72), (2, 36), (3, 3), (4, 18), (5, 3)]);
         assert!(chart.bars.iter().all(|bar| bar.y + bar.height == MARK + HEIGHT));
-        assert_eq!(chart.summary, "1 of the last 3 builds succeeded, in 1 min 40 s at the median");
-        assert_eq!(chart.bars[1].title(), "#2 of main: failed, 50 s, 2023-11-14 22:14:10 UTC");
+        assert_eq!(
+            chart.summary,
+            "1 of the last 3 builds succeeded, in 1 min 40 s at the median"
+        );
+        assert_eq!(
+            chart.bars[1].title(),
+            "#2 of main: failed, 50 s, 2023-11-14 22:14:10 UTC"
+        );
     }
 
     #[test]

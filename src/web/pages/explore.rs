@@ -37,7 +37,14 @@ async fn explore(State(web): State<Web>, viewer: Viewer, Query(parameters): Quer
         Some(namespace) => (format!("Repositories of {namespace}"), viewer.caller.sight()),
         None => ("Explore".to_owned(), Sight::Namespaces(vec![])),
     };
-    let list = RepositoryList::load(&web, viewer.now, "/explore", RepositoryFilter::new(sight, 0), parameters).await?;
+    let list = RepositoryList::load(
+        &web,
+        viewer.now,
+        "/explore",
+        RepositoryFilter::new(sight, 0),
+        parameters,
+    )
+    .await?;
     render(&Explore {
         viewer,
         title,

@@ -114,7 +114,9 @@ impl<'a> Writer<'a> {
                 self.markup("<pre tabindex=\"0\"><code>");
             }
             Tag::HtmlBlock => self.html_block = Some(String::new()),
-            Tag::Link { link_type, dest_url, .. } => {
+            Tag::Link {
+                link_type, dest_url, ..
+            } => {
                 let address = match link_type {
                     LinkType::Email => allowed(&format!("mailto:{dest_url}")),
                     _ => allowed(&dest_url),
@@ -126,7 +128,9 @@ impl<'a> Writer<'a> {
                 self.start_link(allowed(&dest_url).filter(|address| address.starts_with("http")), true);
             }
             // Alignments would be written as styles, which no page may hold.
-            Tag::Table(_) => self.markup("<div class=\"scroll-x\" tabindex=\"0\" role=\"group\" aria-label=\"Table\"><table>"),
+            Tag::Table(_) => {
+                self.markup("<div class=\"scroll-x\" tabindex=\"0\" role=\"group\" aria-label=\"Table\"><table>")
+            }
             Tag::TableHead => {
                 self.is_in_head = true;
                 self.markup("<thead><tr>");
@@ -311,18 +315,37 @@ mod tests {
         check("<!-- hidden\n\nstill -->\n\nx", "<p>x</p>");
         check("<!-- a --><script>x</script><!-- b -->", "");
         check("`<i>`", "<p><code>&lt;i&gt;</code></p>");
-        check("```html\"><script>\n<i>\n```", "<pre tabindex=\"0\"><code>&lt;i&gt;\n</code></pre>");
+        check(
+            "```html\"><script>\n<i>\n```",
+            "<pre tabindex=\"0\"><code>&lt;i&gt;\n</code></pre>",
+        );
     }
 
     #[test]
     fn links_lead_only_where_they_may() {
-        let link = |address: &str, text: &str| format!("<p><a href=\"{address}\" rel=\"nofollow noopener\">{text}</a></p>");
-        check("[x](https://a.example/?b=1&c)", &link("https://a.example/?b=1&amp;c", "x"));
+        let link =
+            |address: &str, text: &str| format!("<p><a href=\"{address}\" rel=\"nofollow noopener\">{text}</a></p>");
+        check(
+            "[x](https://a.example/?b=1&c)",
+            &link("https://a.example/?b=1&amp;c", "x"),
+        );
         check("<ann@example.com>", &link("mailto:ann@example.com", "ann@example.com"));
         check("[x](#a-b)", &link("#readme-a-b", "x"));
         check("[](https://a.example)", &link("https://a.example", "https://a.example"));
-        check("[x](<https://a.example/\"onclick=\"y>)", &link("https://a.example/&quot;onclick=&quot;y", "x"));
-        for bad in ["javascript:alert(1)", "JaVaScRiPt:x", "data:text/html,x", "docs/x.md", "//evil.example", "/r/a/b", "vbscript:x", "&#106;avascript:x"] {
+        check(
+            "[x](<https://a.example/\"onclick=\"y>)",
+            &link("https://a.example/&quot;onclick=&quot;y", "x"),
+        );
+        for bad in [
+            "javascript:alert(1)",
+            "JaVaScRiPt:x",
+            "data:text/html,x",
+            "docs/x.md",
+            "//evil.example",
+            "/r/a/b",
+            "vbscript:x",
+            "&#106;avascript:x",
+        ] {
             check(&format!("[x]({bad})"), "<p>x</p>");
         }
     }

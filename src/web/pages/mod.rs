@@ -1,26 +1,25 @@
 //! What people see in a browser: one file per page, each with its own `routes()`. Pages do what the API does, by the same
 //! calls, and show it; every one works without script, except live updates.
 
+mod badge;
 mod build;
+mod build_chart;
 mod build_failure;
 mod build_log;
 mod build_steps;
-mod badge;
-mod build_chart;
 mod dashboard;
 mod explore;
 mod form;
 mod markdown;
 mod notice;
 mod page;
-mod set_up;
-pub(super) mod settings;
-mod sign_in;
-mod start_page;
 mod repository;
 mod repository_head;
 mod repository_list;
 mod repository_tags;
+mod set_up;
+pub(super) mod settings;
+mod sign_in;
 mod theme;
 mod viewer;
 mod words;
@@ -36,7 +35,6 @@ pub fn routes() -> Router<Web> {
     Router::new()
         .merge(build::routes())
         .merge(build_log::routes())
-        .merge(start_page::routes())
         .merge(sign_in::routes())
         .merge(set_up::routes())
         .merge(settings::routes())

@@ -165,10 +165,11 @@ fn source_link(address: &str) -> Option<String> {
 
 impl Readme {
     fn new(document: Document) -> Self {
-        let is_markdown = document
-            .path
-            .rsplit_once('.')
-            .is_some_and(|(_, extension)| ["md", "markdown"].iter().any(|known| extension.eq_ignore_ascii_case(known)));
+        let is_markdown = document.path.rsplit_once('.').is_some_and(|(_, extension)| {
+            ["md", "markdown"]
+                .iter()
+                .any(|known| extension.eq_ignore_ascii_case(known))
+        });
         let text = match is_markdown && document.text.len() <= LONGEST_MARKDOWN {
             true => Text::Markdown(markdown::render(&document.text)),
             false => Text::Plain(document.text),
@@ -253,7 +254,9 @@ async fn star(
             "Star taken back"
         }
     };
-    let for_script = headers.get(header::ACCEPT).is_some_and(|accept| accept == "application/json");
+    let for_script = headers
+        .get(header::ACCEPT)
+        .is_some_and(|accept| accept == "application/json");
     match for_script {
         true => Ok(Json(json!({ "notice": said })).into_response()),
         false => Ok(see_other(&path_of(&repository))),
@@ -277,6 +280,9 @@ mod tests {
     #[test]
     fn an_image_is_pulled_by_the_name_that_people_gave_it() {
         assert_eq!(image_for_pull("team/app", "docker.io/team/app"), "team/app");
-        assert_eq!(image_for_pull("r.example.com/new/app", "r.example.com/old/app"), "r.example.com/old/app");
+        assert_eq!(
+            image_for_pull("r.example.com/new/app", "r.example.com/old/app"),
+            "r.example.com/old/app"
+        );
     }
 }

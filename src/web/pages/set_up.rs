@@ -55,7 +55,13 @@ fn render(mut viewer: Viewer, status: StatusCode, errors: FormErrors, code: Stri
 
 async fn show(State(web): State<Web>, viewer: Viewer, Query(()): Query<()>) -> PageResult {
     match web.store.needs_set_up().await? {
-        true => render(viewer, StatusCode::OK, FormErrors::default(), String::new(), String::new()),
+        true => render(
+            viewer,
+            StatusCode::OK,
+            FormErrors::default(),
+            String::new(),
+            String::new(),
+        ),
         false => Ok(see_other("/sign-in")),
     }
 }
@@ -67,7 +73,12 @@ async fn set_up(
     Query(()): Query<()>,
     Unsigned(form): Unsigned<FirstAdministrator>,
 ) -> PageResult {
-    let over = || done("/sign-in", &Notice::bad("This server is set up already. Sign in instead."));
+    let over = || {
+        done(
+            "/sign-in",
+            &Notice::bad("This server is set up already. Sign in instead."),
+        )
+    };
     if !web.store.needs_set_up().await? {
         return Ok(over());
     }
@@ -79,7 +90,13 @@ async fn set_up(
     let name = form.name.trim().to_owned();
     let refuse = |viewer, field: &str, message: String| {
         let errors = FormErrors::one(field, message);
-        render(viewer, StatusCode::UNPROCESSABLE_ENTITY, errors, form.code.clone(), form.name.clone())
+        render(
+            viewer,
+            StatusCode::UNPROCESSABLE_ENTITY,
+            errors,
+            form.code.clone(),
+            form.name.clone(),
+        )
     };
     if let Err(error) = check_name(&name) {
         return refuse(viewer, "name", error.to_string());
@@ -106,7 +123,11 @@ async fn set_up(
         SetUp::NameTaken => return refuse(viewer, "name", format!("`{}` is taken", user.name)),
     }
     web.throttle.succeeded(None, visitor.address);
-    tracing::info!(user = user.name, address = visitor.address_text(), "the first administrator was made");
+    tracing::info!(
+        user = user.name,
+        address = visitor.address_text(),
+        "the first administrator was made"
+    );
     let cookie = session::begin(&web, &user.id, viewer.session.as_ref(), &visitor).await?;
     let welcome = Notice::good("Welcome. You administer this server now; the set-up code is used up.");
     Ok((cookie, done("/", &welcome)).into_response())

@@ -111,7 +111,13 @@ async fn sign_in(
     let is_right = web.passwords.verify(form.password, hash).await?;
     let Some(user) = user.filter(|_| is_right) else {
         tracing::info!(user = name, address = visitor.address_text(), "a sign-in was refused");
-        return render(viewer, StatusCode::UNPROCESSABLE_ENTITY, REFUSED.to_owned(), form.name, form.next);
+        return render(
+            viewer,
+            StatusCode::UNPROCESSABLE_ENTITY,
+            REFUSED.to_owned(),
+            form.name,
+            form.next,
+        );
     };
     web.throttle.succeeded(Some(name), visitor.address);
     let cookie = session::begin(&web, &user.id, viewer.session.as_ref(), &visitor).await?;
@@ -122,7 +128,10 @@ async fn sign_in(
 async fn sign_out(
     State(web): State<Web>,
     Query(()): Query<()>,
-    Submitted { viewer, form: Nothing {} }: Submitted<Nothing>,
+    Submitted {
+        viewer,
+        form: Nothing {},
+    }: Submitted<Nothing>,
 ) -> PageResult {
     match &viewer.session {
         Some(session) => Ok((session::end(&web, session).await?, see_other("/sign-in")).into_response()),

@@ -69,7 +69,11 @@ async fn show(State(web): State<Web>, viewer: Viewer, Query(()): Query<()>) -> P
 }
 
 async fn render(web: &Web, status: StatusCode, viewer: Viewer, errors: FormErrors, profile: Profile) -> PageResult {
-    let default_visibility = web.store.default_visibility(&viewer.user()?.id).await?.unwrap_or_default();
+    let default_visibility = web
+        .store
+        .default_visibility(&viewer.user()?.id)
+        .await?
+        .unwrap_or_default();
     let page = ProfilePage {
         viewer,
         errors,
@@ -106,7 +110,10 @@ async fn save_visibility(
 ) -> PageResult {
     let user = &viewer.user()?.id;
     web.store.set_default_visibility(user, form.default_visibility).await?;
-    let notice = format!("New repositories of yours are {} from now on.", form.default_visibility.as_str());
+    let notice = format!(
+        "New repositories of yours are {} from now on.",
+        form.default_visibility.as_str()
+    );
     Ok(done(PATH, &Notice::good(notice)))
 }
 
@@ -161,7 +168,13 @@ mod tests {
 
     #[test]
     fn an_email_address_is_one_address_or_none() {
-        for good in ["", "ann@example.com", "ann+builds@example.co.uk", "ann@localhost", "änn@exämple.de"] {
+        for good in [
+            "",
+            "ann@example.com",
+            "ann+builds@example.co.uk",
+            "ann@localhost",
+            "änn@exämple.de",
+        ] {
             assert_eq!(check_email(good), Ok(()), "{good}");
         }
         let long = format!("{}@example.com", "a".repeat(LONGEST_EMAIL));

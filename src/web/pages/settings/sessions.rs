@@ -81,7 +81,9 @@ struct EndOthers {}
 async fn show(State(web): State<Web>, viewer: Viewer, Query(()): Query<()>) -> PageResult {
     let sessions = web.store.sessions_of(&viewer.user()?.id, session::alive(&web)).await?;
     let current = viewer.session.as_ref().map(|session| &session.id);
-    let rows = sessions.into_iter().map(|session| Row::new(session, current, viewer.now));
+    let rows = sessions
+        .into_iter()
+        .map(|session| Row::new(session, current, viewer.now));
     render(&SessionsPage {
         sessions: rows.collect(),
         viewer,
@@ -103,7 +105,10 @@ async fn end(State(web): State<Web>, Query(()): Query<()>, Submitted { viewer, f
 async fn end_others(
     State(web): State<Web>,
     Query(()): Query<()>,
-    Submitted { viewer, form: EndOthers {} }: Submitted<EndOthers>,
+    Submitted {
+        viewer,
+        form: EndOthers {},
+    }: Submitted<EndOthers>,
 ) -> PageResult {
     let own = viewer.session.as_ref().map(|session| &session.id);
     web.store.end_sessions(&viewer.user()?.id, own).await?;
@@ -149,7 +154,10 @@ mod tests {
     #[test]
     fn browsers_are_called_what_people_call_them() {
         for (user_agent, expected) in [
-            ("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", "Firefox on Linux"),
+            (
+                "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+                "Firefox on Linux",
+            ),
             (
                 "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36 \
                  Edg/140.0.0.0",

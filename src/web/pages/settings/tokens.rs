@@ -132,7 +132,16 @@ struct RevokeForm {
 }
 
 async fn show(State(web): State<Web>, viewer: Viewer, Query(page): Query<Page>) -> PageResult {
-    render(&web, StatusCode::OK, viewer, &page, Filled::default(), FormErrors::default(), None).await
+    render(
+        &web,
+        StatusCode::OK,
+        viewer,
+        &page,
+        Filled::default(),
+        FormErrors::default(),
+        None,
+    )
+    .await
 }
 
 async fn render(
@@ -145,7 +154,10 @@ async fn render(
     fresh: Option<String>,
 ) -> PageResult {
     let after = page.cursor.as_deref().map(TokenId::from);
-    let fetched = web.store.tokens_of(&viewer.user()?.id, after.as_ref(), page.fetch()).await?;
+    let fetched = web
+        .store
+        .tokens_of(&viewer.user()?.id, after.as_ref(), page.fetch())
+        .await?;
     let list = page.cut(fetched, |token| token.id.as_str(), |token| Row::new(token, viewer.now));
     let scopes = Scope::ALL.map(|scope| Choice {
         value: scope.as_str(),
@@ -188,11 +200,23 @@ async fn create(
         scope: form.scope,
         expires: form.expires,
     };
-    let days = EXPIRIES.iter().find(|(value, ..)| *value == filled.expires).map(|(.., days)| *days);
+    let days = EXPIRIES
+        .iter()
+        .find(|(value, ..)| *value == filled.expires)
+        .map(|(.., days)| *days);
     let errors = check(&filled.label, days.is_some());
     let Some(days) = days.filter(|_| errors.is_empty()) else {
         let errors = FormErrors::new(errors);
-        return render(&web, StatusCode::UNPROCESSABLE_ENTITY, viewer, &page, filled, errors, None).await;
+        return render(
+            &web,
+            StatusCode::UNPROCESSABLE_ENTITY,
+            viewer,
+            &page,
+            filled,
+            errors,
+            None,
+        )
+        .await;
     };
     let token = tokens::new_token();
     let hash = tokens::token_hash(token.expose_secret());
@@ -207,13 +231,25 @@ async fn create(
     };
     web.store.add_token(&new).await?;
     let fresh = Some(token.expose_secret().to_owned());
-    render(&web, StatusCode::OK, viewer, &page, Filled::default(), FormErrors::default(), fresh).await
+    render(
+        &web,
+        StatusCode::OK,
+        viewer,
+        &page,
+        Filled::default(),
+        FormErrors::default(),
+        fresh,
+    )
+    .await
 }
 
 fn check(label: &str, is_known_expiry: bool) -> Vec<FieldError> {
     let mut errors = Vec::new();
     if label.is_empty() {
-        errors.push(FieldError::new("label", "say what the token is for, so that you know it again"));
+        errors.push(FieldError::new(
+            "label",
+            "say what the token is for, so that you know it again",
+        ));
     } else if let Err(message) = check_line(label, LONGEST_LABEL) {
         errors.push(FieldError::new("label", message));
     }
@@ -228,7 +264,10 @@ async fn revoke(
     Query(()): Query<()>,
     Submitted { viewer, form }: Submitted<RevokeForm>,
 ) -> PageResult {
-    let revoked = web.store.revoke_token(&viewer.user()?.id, &TokenId::from(form.id)).await?;
+    let revoked = web
+        .store
+        .revoke_token(&viewer.user()?.id, &TokenId::from(form.id))
+        .await?;
     let Some(label) = revoked else {
         return Err(Problem::not_found("token"));
     };
