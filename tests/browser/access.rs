@@ -24,14 +24,14 @@ async fn a_private_log_is_to_a_stranger_as_one_that_is_not_there() {
         ] {
             browser.go(&there).await;
             assert_eq!(browser.status().await, 404, "{there}");
-            let private = browser.text_of("main").await.expect("a page");
+            let private = browser.read("main").await;
             browser.go(&absent).await;
             assert_eq!(browser.status().await, 404, "{absent}");
-            assert_eq!(browser.text_of("main").await.expect("a page"), private);
+            assert_eq!(browser.read("main").await, private);
         }
         for list in ["/explore", "/builds", "/queue"] {
             browser.go(list).await;
-            let text = browser.text_of("main").await.expect("a page");
+            let text = browser.read("main").await;
             assert!(!text.contains("admin/app"), "{list}: {text}");
         }
     }

@@ -11,9 +11,10 @@ async fn a_star_is_given_and_found_again() {
     stage.app(json!({})).await;
     let browser = stage.signed_in("ann").await;
     browser.go("/stars").await;
-    assert!(!browser.text_of("main").await.expect("a page").contains("admin/app"));
+    assert!(!browser.read("main").await.contains("admin/app"));
     browser.go("/r/admin/app").await;
     browser.press_in("main", "Star 0 stars").await;
+    browser.sees_in("main", "Starred").await;
     browser.go("/stars").await;
     browser.sees_in("main", "admin/app").await;
 }
@@ -44,7 +45,7 @@ async fn a_token_is_made_shown_once_and_works() {
     assert_eq!(answer.status(), 200);
     browser.go("/settings/tokens").await;
     browser.sees_in("main", "for a script").await;
-    assert!(!browser.text_of("main").await.expect("a page").contains(&token));
+    assert!(!browser.read("main").await.contains(&token));
 }
 
 #[tokio::test]

@@ -197,6 +197,11 @@ impl Browser {
         self.run(script, vec![json!(region)]).await.as_str().map(str::to_owned)
     }
 
+    /// Waits until there is a region, and returns its visible text.
+    pub async fn read(&self, region: &str) -> String {
+        self.until(region, async || self.text_of(region).await).await
+    }
+
     /// How many elements a selector finds.
     pub async fn count(&self, selector: &str) -> u64 {
         let script = "return document.querySelectorAll(arguments[0]).length";
