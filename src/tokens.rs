@@ -49,6 +49,11 @@ pub fn normal_set_up_code(text: &str) -> String {
     digits.collect()
 }
 
+/// What accepts a fresh invitation: 256 random bits in hexadecimal.
+pub fn new_invitation_code() -> SecretString {
+    SecretString::from(hex::encode(rand::random::<[u8; 32]>()))
+}
+
 /// A fresh webhook secret: 256 random bits in hexadecimal, which every provider's form takes.
 pub fn new_webhook_secret() -> SecretString {
     SecretString::from(hex::encode(rand::random::<[u8; 32]>()))
@@ -83,6 +88,7 @@ mod tests {
         };
         check(&|| new_token().expose_secret().to_owned(), "hwt_", 64);
         check(&|| new_session_value().expose_secret().to_owned(), "", 64);
+        check(&|| new_invitation_code().expose_secret().to_owned(), "", 64);
         check(&|| new_webhook_secret().expose_secret().to_owned(), "", 64);
         check(&|| new_hook_id().as_str().to_owned(), "", 32);
     }

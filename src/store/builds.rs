@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{AFTER_EVERY_ID, Reader, Store, StoreError, from_json, known, on};
+use super::{AFTER_EVERY_ID, Reader, Sight, Store, StoreError, from_json, known, on};
 use crate::domain::{
     build::{BaseImage, Cause, ErrorKind, Failure, Phase, Plan, Status, Step},
     ids::{BuildId, RepositoryId, RuleId, WorkerId},
@@ -51,10 +51,7 @@ pub struct Build {
 pub struct BuildFilter {
     pub repository: Option<RepositoryId>,
     pub status: Option<Status>,
-    /// Private repositories of this namespace are seen too.
-    pub own_namespace: Option<String>,
-    /// An administrator sees everything.
-    pub all: bool,
+    pub sight: Sight,
     /// Only those older than this one.
     pub before: Option<BuildId>,
     pub limit: u32,
@@ -161,14 +158,16 @@ impl TryFrom<Row> for Build {
 }
 
 /// One page of those builds that the first condition selects. Each selection is a statement of its own: with conditions
-/// that a parameter can switch off, no index is used. `$1`: everything may be seen, `$2`: the caller's namespace, `$3`: where
+/// that a parameter can switch off, no index is used. `$1` and `$2`: [`Sight`], `$3`: where
 /// the page before ended, `$4`: the page's size, `$5`: repository, `$6`: status.
 macro_rules! select_page {
     ($selection:literal) => {
         select_builds!(
             "where ",
             $selection,
-            "($1 or r.visibility = 'public' or r.namespace = $2) and b.id < $3 order by b.id desc limit $4"
+            "($1 or r.visibility = 'public' \
+             or r.namespace in (select namespace from readable_namespaces where user_id = $2)) \
+             and b.id < $3 order by b.id desc limit $4"
         )
     };
 }
@@ -203,8 +202,8 @@ impl Store {
         let mut reader = self.reader().await?;
         let rows = on!(reader.handle(), c => {
             sqlx::query_as::<_, Row>(sql)
-                .bind(filter.all)
-                .bind(filter.own_namespace.as_deref().unwrap_or_default())
+                .bind(filter.sight.is_everything())
+                .bind(filter.sight.user())
                 .bind(filter.before.as_ref().map_or(AFTER_EVERY_ID, BuildId::as_str))
                 .bind(i64::from(filter.limit))
                 .bind(filter.repository.as_ref().map(RepositoryId::as_str))

@@ -23,6 +23,7 @@ mod repository_documents;
 mod repository_lists;
 mod sessions;
 mod set_up;
+mod sight;
 mod stars;
 mod tags;
 mod tokens;
@@ -59,9 +60,10 @@ pub use self::{
     repositories::HookTarget,
     repository_changes::{NewRepository, RepositoryChange, SavedRepository, SourceSecret},
     repository_documents::RepositoryDocuments,
-    repository_lists::{LastBuild, ListedRepository, RankCursor, RepositoryFilter, Sight},
+    repository_lists::{LastBuild, ListedRepository, RankCursor, RepositoryFilter},
     sessions::{Alive, NewSession, SessionOwner, StoredSession},
     set_up::SetUp,
+    sight::Sight,
     tags::{PushedTag, RepositoryTag, TagClaim, TagCursor},
     tokens::StoredToken,
     users::{NewToken, User},

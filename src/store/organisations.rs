@@ -160,6 +160,24 @@ impl Store {
             .collect()
     }
 
+    /// What a new repository of a namespace is, where it does not say: as the user or the organisation wishes.
+    pub async fn visibility_of_new(&self, namespace: &str) -> Result<Visibility, StoreError> {
+        let mut reader = self.reader().await?;
+        let wished: Option<String> = on!(reader.handle(), c => {
+            sqlx::query_scalar(
+                "select default_visibility from organisations where name = $1 \
+                 union all select default_visibility from users where name = $1",
+            )
+            .bind(namespace)
+            .fetch_optional(c)
+            .await
+        })?;
+        match wished {
+            Some(wished) => known("visibility", &wished, Visibility::parse),
+            None => Ok(Visibility::default()),
+        }
+    }
+
     /// Replaces what an organisation says of itself; `false` if it is gone.
     pub async fn change_organisation(&self, new: &Organisation, actor: &Actor) -> Result<bool, StoreError> {
         let mut tx = self.begin().await?;

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{AFTER_EVERY_ID, Handle, Store, StoreError, from_json, known, on};
+use super::{AFTER_EVERY_ID, Handle, Sight, Store, StoreError, from_json, known, on};
 use crate::domain::{
     ids::{HookId, RepositoryId},
     repository::{Provider, Repository, RepositoryName, Source, Visibility},
@@ -110,22 +110,22 @@ impl Store {
         }
     }
 
-    /// Repositories that a caller may see, newest first. `own_namespace`: the caller's; `all`: an administrator.
-    /// `before`: only those older than this one.
+    /// Repositories that a caller may see, newest first. `before`: only those older than this one.
     pub async fn repositories(
         &self,
-        own_namespace: Option<&str>,
-        all: bool,
+        sight: &Sight,
         before: Option<&RepositoryId>,
         limit: u32,
     ) -> Result<Vec<Repository>, StoreError> {
         let mut reader = self.reader().await?;
         let rows = on!(reader.handle(), c => {
             select!(
-                "where ($1 or visibility = 'public' or namespace = $2) and id < $3 order by id desc limit $4"
+                "where ($1 or visibility = 'public' \
+                 or namespace in (select namespace from readable_namespaces where user_id = $2)) \
+                 and id < $3 order by id desc limit $4"
             )
-            .bind(all)
-            .bind(own_namespace.unwrap_or_default())
+            .bind(sight.is_everything())
+            .bind(sight.user())
             .bind(before.map_or(AFTER_EVERY_ID, RepositoryId::as_str))
             .bind(i64::from(limit))
             .fetch_all(c)

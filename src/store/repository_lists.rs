@@ -8,7 +8,7 @@ use std::fmt::{self, Write};
 use chrono::{DateTime, Utc};
 
 use super::{
-    Store, StoreError, known, on,
+    Sight, Store, StoreError, known, on,
     repositories::{counter, repository_name},
 };
 use crate::domain::{
@@ -19,14 +19,6 @@ use crate::domain::{
 
 /// Words of a filter that are looked for; more are ignored.
 const MOST_WORDS: usize = 6;
-
-/// Which private repositories are seen besides all public ones.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Sight {
-    Everything,
-    /// Those of these namespaces.
-    Namespaces(Vec<String>),
-}
 
 /// Which repositories to list. What is left out selects all that may be seen.
 #[derive(Debug, Clone)]
@@ -212,9 +204,15 @@ impl Conditions {
 /// The statement of a filter, with its parameters.
 pub(super) fn statement(filter: &RepositoryFilter) -> (String, Vec<Value>) {
     let mut conditions = Conditions::default();
-    if let Sight::Namespaces(namespaces) = &filter.sight {
-        let own = conditions.one_of("namespace", namespaces);
-        conditions.add(format!("(visibility = 'public' or {own})"));
+    match &filter.sight {
+        Sight::Everything => {}
+        Sight::Public => conditions.add("visibility = 'public'".to_owned()),
+        Sight::Of(user) => {
+            let user = conditions.text(user.as_str());
+            conditions.add(format!(
+                "(visibility = 'public' or namespace in (select namespace from readable_namespaces where user_id = {user}))"
+            ));
+        }
     }
     if let Some(namespaces) = &filter.within {
         let within = conditions.one_of("namespace", namespaces);

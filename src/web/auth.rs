@@ -10,7 +10,10 @@ use super::{
     session::{CSRF_HEADER, session_of},
 };
 use crate::{
-    domain::repository::{Repository, RepositoryName, Visibility},
+    domain::{
+        access::{Role, Scope},
+        repository::{Repository, RepositoryName, Visibility},
+    },
     store::{Sight, User},
     tokens::{TOKEN_PREFIX, token_hash},
 };
@@ -91,54 +94,74 @@ impl Caller {
         }
     }
 
+    /// Whether the caller administers the whole server, by a credential that allows it.
     pub fn is_admin(&self) -> bool {
-        matches!(self, Self::User(user) if user.is_admin)
+        matches!(self, Self::User(user) if user.may_administer())
     }
 
-    /// The namespace that is the caller's own.
-    pub fn own_namespace(&self) -> Option<&str> {
+    /// What the caller may do in a namespace.
+    pub fn role_in(&self, namespace: &str) -> Option<Role> {
         match self {
-            Self::User(user) => Some(&user.name),
+            Self::User(user) => user.role_in(namespace),
             Self::Anonymous => None,
         }
+    }
+
+    /// Whether the caller has at least this role.
+    pub fn has_role(&self, namespace: &str, role: Role) -> bool {
+        self.role_in(namespace) >= Some(role)
+    }
+
+    pub fn may_see(&self, namespace: &str, visibility: Visibility) -> bool {
+        visibility == Visibility::Public || self.has_role(namespace, Role::Read)
     }
 
     /// What lists may show to the caller.
     pub fn sight(&self) -> Sight {
         match self {
             Self::User(user) if user.is_admin => Sight::Everything,
-            Self::User(user) => Sight::Namespaces(vec![user.name.clone()]),
-            Self::Anonymous => Sight::Namespaces(vec![]),
+            Self::User(user) => Sight::Of(user.id.clone()),
+            Self::Anonymous => Sight::Public,
         }
     }
 
-    /// Administrators everywhere, others in the namespace that bears their name.
-    pub fn may_write(&self, namespace: &str) -> bool {
-        self.is_admin() || self.own_namespace() == Some(namespace)
-    }
-
-    pub fn may_see(&self, namespace: &str, visibility: Visibility) -> bool {
-        visibility == Visibility::Public || self.may_write(namespace)
-    }
-
-    /// The user, if they may write to a namespace: 401 without a token, 403 otherwise.
-    pub fn writer_of(&self, namespace: &str) -> Result<&User, Problem> {
+    /// The user, if they have at least this role in a namespace: 401 without a credential, 403 otherwise.
+    pub fn may(&self, namespace: &str, role: Role) -> Result<&User, Problem> {
         let user = self.user()?;
-        match self.may_write(namespace) {
-            true => Ok(user),
-            false => Err(Problem::forbidden(format!(
-                "`{}` may not change what is in the namespace `{namespace}`",
-                user.name
-            ))),
+        if user.role_in(namespace) >= Some(role) {
+            return Ok(user);
         }
+        let (name, role) = (&user.name, role.as_str());
+        let detail = match user.access.scope {
+            Scope::Admin => {
+                format!("this takes the role {role} in the namespace `{namespace}`, which `{name}` has not")
+            }
+            scope => format!(
+                "this takes the role {role} in the namespace `{namespace}`, and `{name}` uses a token of the scope {}",
+                scope.as_str()
+            ),
+        };
+        Err(Problem::forbidden(detail))
     }
 
-    /// The user, if they are an administrator: 401 without a token, 403 otherwise.
+    /// The user, if they are an administrator: 401 without a credential, 403 otherwise.
     pub fn admin(&self) -> Result<&User, Problem> {
         let user = self.user()?;
-        match user.is_admin {
+        match user.may_administer() {
             true => Ok(user),
             false => Err(Problem::forbidden("only administrators may do this")),
+        }
+    }
+
+    /// The user, if their credential is one for everything, as what concerns themselves needs: 401 and 403 otherwise.
+    pub fn unrestricted(&self) -> Result<&User, Problem> {
+        let user = self.user()?;
+        match user.access.scope {
+            Scope::Admin => Ok(user),
+            scope => Err(Problem::forbidden(format!(
+                "this takes a token of the scope admin; this one has {}",
+                scope.as_str()
+            ))),
         }
     }
 }
@@ -158,15 +181,16 @@ pub async fn visible_repository(
     }
 }
 
-/// A repository that the caller may change: 401 without a token, 404 where it may not be seen, 403 where it may only be
-/// seen.
-pub async fn writable_repository<'a>(
+/// A repository in whose namespace the caller has at least this role: 401 without a credential, 404 where it may not be
+/// seen, 403 where it may only be seen.
+pub async fn repository_for<'a>(
     web: &Web,
     caller: &'a Caller,
     name: &(String, String),
+    role: Role,
 ) -> Result<(Repository, &'a User), Problem> {
     caller.user()?;
     let repository = visible_repository(web, caller, name).await?;
-    let user = caller.writer_of(repository.name.namespace())?;
+    let user = caller.may(repository.name.namespace(), role)?;
     Ok((repository, user))
 }

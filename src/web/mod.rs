@@ -5,11 +5,13 @@
 
 mod api;
 mod assets;
+mod audit;
 mod auth;
 mod entitlement;
 mod guard;
 mod json;
 mod metrics;
+mod organisations;
 mod pages;
 mod parameters;
 mod password_work;

@@ -137,3 +137,30 @@ pub struct IdPath {
     /// As lists and answers give it.
     id: String,
 }
+
+/// The same for an organisation.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "it only describes")]
+pub struct OrganisationPath {
+    /// The organisation's name.
+    organisation: String,
+}
+
+/// The same for a member of one.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "it only describes")]
+pub struct MemberPath {
+    /// The user's name.
+    user: String,
+}
+
+/// The same for an invitation that is to be accepted.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "it only describes")]
+pub struct CodePath {
+    /// The invitation's code, which can be used once.
+    code: String,
+}

@@ -67,7 +67,8 @@ pub fn compare(current: Option<&Value>, wanted: &Value) -> Change {
         let default = default_of(field);
         let old = before.get(field).filter(|value| **value != default);
         let new = after.get(field).filter(|value| **value != default);
-        if old != new && !is_same_image(field, &current, old, new) {
+        let stays = field == "visibility" && new.is_none();
+        if old != new && !stays && !is_same_image(field, &current, old, new) {
             let word = |value: Option<&Value>| value.map_or_else(|| "(default)".to_owned(), Value::to_string);
             lines.push(format!("{field}: {} -> {}", word(old), word(new)));
         }

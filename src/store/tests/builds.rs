@@ -8,7 +8,7 @@ use crate::domain::{
 
 fn everything() -> BuildFilter {
     BuildFilter {
-        all: true,
+        sight: Sight::Everything,
         limit: 100,
         ..BuildFilter::default()
     }
@@ -67,7 +67,7 @@ async fn lists_are_narrowed_by_repository_and_status_and_paged() {
 }
 
 #[tokio::test]
-async fn private_builds_are_seen_by_their_namespace_and_administrators() {
+async fn private_builds_are_seen_in_ones_own_namespace_and_organisations_and_by_administrators() {
     on_both(|store| async move {
         let private = RepositoryChange {
             visibility: Visibility::Private,
@@ -77,19 +77,15 @@ async fn private_builds_are_seen_by_their_namespace_and_administrators() {
         queue(&store, &saved.unwrap().repository, "c1").await;
         let public = repository(&store, "other/open").await;
         queue(&store, &public, "c1").await;
-        for (own, all, expected) in [
-            (None, false, 1),
-            (Some("other"), false, 1),
-            (Some("team"), false, 2),
-            (None, true, 2),
-        ] {
-            let filter = BuildFilter {
-                own_namespace: own.map(str::to_owned),
-                all,
-                ..everything()
-            };
-            assert_eq!(numbers(&store, &filter).await.len(), expected, "{own:?} {all}");
-        }
+        let (team, other) = (added_user(&store, "team").await, added_user(&store, "other").await);
+        let sees = async |sight: Sight| {
+            let filter = BuildFilter { sight, ..everything() };
+            numbers(&store, &filter).await.len()
+        };
+        assert_eq!(sees(Sight::Public).await, 1);
+        assert_eq!(sees(Sight::Of(other.id.clone())).await, 1);
+        assert_eq!(sees(Sight::Of(team.id)).await, 2);
+        assert_eq!(sees(Sight::Everything).await, 2);
     })
     .await;
 }

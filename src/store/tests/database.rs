@@ -220,7 +220,7 @@ async fn a_page_of_repositories_is_read_along_indexes() {
     let Handle::Sqlite(connection) = reader.handle() else {
         panic!("SQLite was opened")
     };
-    let mut public = RepositoryFilter::new(Sight::Namespaces(vec!["ann".to_owned()]), 50);
+    let mut public = RepositoryFilter::new(Sight::Of(crate::domain::ids::UserId::new()), 50);
     public.after = RankCursor::parse("3.0.team/app");
     public.text = "x".to_owned();
     let (sql, _) = repository_lists::statement(&public);

@@ -77,7 +77,7 @@ async fn the_same_delivery_in_parallel_gives_one_build() {
         assert_eq!(queued, 1);
         assert!(answers.iter().all(|a| a.builds == answers[0].builds));
         let all = BuildFilter {
-            all: true,
+            sight: Sight::Everything,
             limit: 100,
             ..BuildFilter::default()
         };

@@ -1,10 +1,14 @@
 //! Every test of the store runs on SQLite and on PostgreSQL.
 
+mod audit;
 mod build_history;
 mod builds;
 mod database;
 mod intake;
+mod invitations;
 mod logs;
+mod members;
+mod organisations;
 mod people;
 mod queue;
 mod registries;
@@ -21,8 +25,10 @@ use chrono::{DateTime, TimeZone, Utc};
 
 use super::*;
 use crate::domain::{
+    access::Role,
+    audit::By,
     build::{Cause, Plan},
-    ids::{BuildId, DeliveryId, HookId, RepositoryId, RuleId},
+    ids::{BuildId, DeliveryId, HookId, OrganisationId, RepositoryId, RuleId, UserId},
     repository::{Provider, Repository, RepositoryName, Visibility},
     rule::{Rule, SourceType},
 };
@@ -194,4 +200,47 @@ pub(super) async fn queue(store: &Store, repository: &Repository, commit: &str) 
 
 pub(super) async fn accept(store: &Store, delivery: NewDelivery) -> Accepted {
     store.accept(&[delivery]).await.unwrap().pop().unwrap().unwrap()
+}
+
+pub(super) async fn added_user(store: &Store, name: &str) -> User {
+    let user = User {
+        id: UserId::new(),
+        name: name.to_owned(),
+        is_admin: false,
+        created_at: at(0),
+        access: Default::default(),
+    };
+    assert!(store.add_user(&user, "hash").await.unwrap());
+    user
+}
+
+pub(super) fn actor(name: &str) -> Actor {
+    Actor {
+        at: at(7),
+        name: name.to_owned(),
+        by: By::Token,
+        address: "192.0.2.7".to_owned(),
+    }
+}
+
+pub(super) fn new_organisation(name: &str) -> Organisation {
+    Organisation {
+        id: OrganisationId::new(),
+        name: name.to_owned(),
+        display_name: String::new(),
+        description: String::new(),
+        default_visibility: Visibility::Public,
+        created_at: at(0),
+    }
+}
+
+/// An organisation of an owner, who may adopt the namespace.
+pub(super) async fn organisation(store: &Store, name: &str, owner: &User) -> Organisation {
+    let new = new_organisation(name);
+    let added = store
+        .add_organisation(&new, &owner.id, true, &actor(&owner.name))
+        .await
+        .unwrap();
+    assert_eq!(added, OrganisationAdded::Added);
+    new
 }

@@ -358,7 +358,7 @@ async fn whatever_is_tried_a_build_makes_only_the_moves_that_there_are() {
                 }
                 // Nothing may be left that the next round would claim instead of its own build.
                 let all = BuildFilter {
-                    all: true,
+                    sight: Sight::Everything,
                     limit: 10_000,
                     status: Some(Status::Queued),
                     ..BuildFilter::default()

@@ -213,20 +213,30 @@ async fn lists_show_what_the_caller_may_see_page_by_page() {
             };
             store.put_repository(None, &new_repository(), &change).await.unwrap();
         }
-        for (own, all, expected) in [
-            (None, false, vec!["other/d", "team/a"]),
-            (Some("team"), false, vec!["other/d", "team/b", "team/a"]),
-            (None, true, vec!["other/d", "other/c", "team/b", "team/a"]),
+        let ann = added_user(&store, "ann").await;
+        let team = organisation(&store, "team", &ann).await;
+        let bob = added_user(&store, "bob").await;
+        let reader = added_user(&store, "reader").await;
+        store
+            .put_member(&team.id, "reader", Role::Read, &actor("ann"))
+            .await
+            .unwrap();
+        for (sight, expected) in [
+            (Sight::Public, vec!["other/d", "team/a"]),
+            (Sight::Of(bob.id), vec!["other/d", "team/a"]),
+            (Sight::Of(ann.id), vec!["other/d", "team/b", "team/a"]),
+            (Sight::Of(reader.id), vec!["other/d", "team/b", "team/a"]),
+            (Sight::Everything, vec!["other/d", "other/c", "team/b", "team/a"]),
         ] {
             let mut seen = Vec::new();
             let mut before: Option<RepositoryId> = None;
             loop {
-                let page = store.repositories(own, all, before.as_ref(), 1).await.unwrap();
+                let page = store.repositories(&sight, before.as_ref(), 1).await.unwrap();
                 let Some(last) = page.last() else { break };
                 before = Some(last.id.clone());
                 seen.extend(page.iter().map(|repository| repository.name.to_string()));
             }
-            assert_eq!(seen, expected, "{own:?} {all}");
+            assert_eq!(seen, expected, "{sight:?}");
         }
     })
     .await;

@@ -89,12 +89,10 @@ async fn only_what_may_be_seen_is_listed() {
         repository(&store, "team/open").await;
         private(&store, "team/hidden").await;
         private(&store, "other/hidden").await;
+        let team = user(&store, "team").await;
         let sights = [
-            (Sight::Namespaces(vec![]), vec!["team/open"]),
-            (
-                Sight::Namespaces(vec!["team".to_owned()]),
-                vec!["team/hidden", "team/open"],
-            ),
+            (Sight::Public, vec!["team/open"]),
+            (Sight::Of(team), vec!["team/hidden", "team/open"]),
             (Sight::Everything, vec!["other/hidden", "team/hidden", "team/open"]),
         ];
         for (sight, expected) in sights {

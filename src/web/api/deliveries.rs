@@ -4,6 +4,7 @@ use axum::{Json, extract::State};
 use chrono::{DateTime, Utc};
 use http::StatusCode;
 use serde::Serialize;
+use serde_json::json;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
@@ -12,13 +13,16 @@ use super::{
 };
 use crate::{
     domain::{
+        access::Role,
+        audit::Action,
         delivery::Outcome,
         ids::{BuildId, DeliveryId},
     },
     store::Delivery,
     web::{
         Web,
-        auth::{Caller, writable_repository},
+        audit::Origin,
+        auth::{Caller, repository_for},
         json::StrictJson,
         parameters::{IdPath, Query, RepositoryPath, Segments},
         problem::Problem,
@@ -79,7 +83,7 @@ async fn list(
     Segments(name): Segments<(String, String)>,
     Query(page): Query<Page>,
 ) -> Result<Json<List<DeliveryDocument>>, Problem> {
-    let (repository, _) = writable_repository(&web, &caller, &name).await?;
+    let (repository, _) = repository_for(&web, &caller, &name, Role::Write).await?;
     let before = page.cursor.as_deref().map(DeliveryId::from);
     let fetched = web
         .store
@@ -104,11 +108,12 @@ async fn list(
 async fn replay(
     State(web): State<Web>,
     caller: Caller,
+    origin: Origin,
     Segments((namespace, name, id)): Segments<(String, String, String)>,
     Query(()): Query<()>,
     body: StrictJson<Empty>,
 ) -> Result<(StatusCode, Json<WebhookDocument>), Problem> {
-    let (repository, _) = writable_repository(&web, &caller, &(namespace, name)).await?;
+    let (repository, user) = repository_for(&web, &caller, &(namespace, name), Role::Write).await?;
     let Empty {} = body.checked()?;
     let found = web.store.delivery(&repository.id, &DeliveryId::from(id)).await?;
     let (delivery, body) = found.ok_or_else(|| Problem::not_found("delivery"))?;
@@ -118,5 +123,14 @@ async fn replay(
         )
     })?;
     let accepted = web.intake.replay(&repository, &delivery, body).await?;
+    let (name, namespace) = (repository.name.to_string(), repository.name.namespace());
+    let actor = origin.actor(&user.name);
+    web.note(actor.did(
+        Action::DeliveryReplayed,
+        name,
+        namespace,
+        json!({ "delivery": delivery.id }),
+    ))
+    .await;
     Ok((StatusCode::ACCEPTED, Json(WebhookDocument::from(accepted))))
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use crate::{
     domain::{
+        access::Role,
         build::Status,
         ids::{BuildId, RuleId},
         repository::{Provider, Repository, Visibility},
@@ -119,9 +120,9 @@ pub async fn show(
     secret: Option<String>,
 ) -> Result<RepositoryDocument, Problem> {
     let last_build = web.store.last_build(&repository.id).await?.map(LastBuild::from);
-    let is_writer = caller.may_write(repository.name.namespace());
+    let is_editor = caller.has_role(repository.name.namespace(), Role::Admin);
     let source = &repository.source;
-    let webhook = is_writer.then(|| WebhookDocument {
+    let webhook = is_editor.then(|| WebhookDocument {
         url: format!(
             "{}/webhooks/{}/{}",
             web.settings.base_url,
@@ -141,17 +142,17 @@ pub async fn show(
             url: source.url.clone(),
             account: source.account.clone(),
             submodules: source.submodules,
-            credentials_set: is_writer.then_some(source.credentials_set),
+            credentials_set: is_editor.then_some(source.credentials_set),
         },
         rules: repository
             .rules
             .into_iter()
-            .map(|rule| show_rule(rule, is_writer))
+            .map(|rule| show_rule(rule, is_editor))
             .collect(),
         description: repository.description,
         links: repository.links,
         detect_base_images: repository.detect_base_images,
-        build_secrets_set: is_writer.then_some(repository.build_secrets),
+        build_secrets_set: is_editor.then_some(repository.build_secrets),
         webhook,
         created_at: repository.created_at,
         updated_at: repository.updated_at,
@@ -161,7 +162,7 @@ pub async fn show(
     })
 }
 
-fn show_rule(rule: Rule, is_writer: bool) -> RuleDocument {
+fn show_rule(rule: Rule, is_editor: bool) -> RuleDocument {
     RuleDocument {
         id: rule.id,
         source_type: rule.source_type,
@@ -174,7 +175,7 @@ fn show_rule(rule: Rule, is_writer: bool) -> RuleDocument {
         cache: rule.cache,
         paths: vec![],
         platforms: rule.platforms,
-        build_args: is_writer.then_some(rule.build_args),
+        build_args: is_editor.then_some(rule.build_args),
     }
 }
 
@@ -185,8 +186,8 @@ pub struct RepositoryInput {
     /// The address names it; here it may be repeated.
     pub namespace: Option<String>,
     pub name: Option<String>,
-    #[serde(default)]
-    pub visibility: Visibility,
+    /// Left out: as it is, and of a new repository the namespace's default.
+    pub visibility: Option<Visibility>,
     #[serde(default)]
     pub description: String,
     /// Without a tag; left out: the default registry and `namespace/name`.

@@ -1,11 +1,14 @@
 //! The HTTP API under `/api/v1`, one file per resource, and its own description.
 
+mod audit;
 pub mod builds;
 mod deliveries;
 mod document;
 mod health;
 mod logs;
+mod members;
 mod openapi;
+mod organisations;
 mod pagination;
 mod registries;
 mod repositories;

@@ -11,7 +11,9 @@ use utoipa::{
 };
 use utoipa_axum::router::OpenApiRouter;
 
-use super::{builds, deliveries, health, logs, registries, repositories, stars, triggers};
+use super::{
+    audit, builds, deliveries, health, logs, members, organisations, registries, repositories, stars, triggers,
+};
 use crate::web::{
     Web,
     parameters::Query,
@@ -59,6 +61,9 @@ pub fn described_routes() -> OpenApiRouter<Web> {
         .merge(logs::routes())
         .merge(deliveries::routes())
         .merge(registries::routes())
+        .merge(organisations::routes())
+        .merge(members::routes())
+        .merge(audit::routes())
         .merge(webhooks::routes())
 }
 

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use http::StatusCode;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
@@ -13,6 +14,8 @@ use super::{
 };
 use crate::{
     domain::{
+        access::Role,
+        audit::Action,
         ids::RegistryId,
         image::{DOCKER_HUB, is_registry_host, is_valid_registry_host},
         repository::check_name,
@@ -22,6 +25,7 @@ use crate::{
     tokens,
     web::{
         Web,
+        audit::Origin,
         auth::Caller,
         json::StrictJson,
         parameters::{HostPath, NamespacePath, Query, Segments},
@@ -116,7 +120,7 @@ fn namespace_of<'a>(caller: &Caller, namespace: Option<&'a str>) -> Result<&'a s
         Some(namespace) => {
             caller.user()?;
             check_name(namespace).map_err(|_| Problem::not_found("namespace"))?;
-            caller.writer_of(namespace)?;
+            caller.may(namespace, Role::Admin)?;
             Ok(namespace)
         }
         None => {
@@ -167,7 +171,7 @@ async fn found(
 
 async fn saved(
     web: &Web,
-    caller: &Caller,
+    (caller, origin): (&Caller, &Origin),
     namespace: Option<&str>,
     host: &str,
     body: StrictJson<RegistryInput>,
@@ -200,6 +204,10 @@ async fn saved(
     let Some((row, created)) = web.store.put_registry(&new, seal).await? else {
         return Err(Problem::field("password", "there is no stored one to keep; give it"));
     };
+    let detail = json!({ "created": created, "password_replaced": input.password.is_some() });
+    let actor = origin.actor(&caller.user()?.name);
+    web.note(actor.did(Action::RegistrySaved, host, namespace, detail))
+        .await;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     let secret = created.then(|| hook_secret.expose_secret().to_owned());
     Ok((status, Json(show(web, row, secret))))
@@ -236,15 +244,20 @@ fn check(input: &RegistryInput) -> Result<(), Problem> {
     }
 }
 
-async fn deleted(web: &Web, caller: &Caller, namespace: Option<&str>, host: &str) -> Result<StatusCode, Problem> {
-    match web
-        .store
-        .delete_registry(namespace_of(caller, namespace)?, known_host(host)?)
-        .await?
-    {
-        true => Ok(StatusCode::NO_CONTENT),
-        false => Err(Problem::not_found("registry")),
+async fn deleted(
+    web: &Web,
+    (caller, origin): (&Caller, &Origin),
+    namespace: Option<&str>,
+    host: &str,
+) -> Result<StatusCode, Problem> {
+    let (namespace, host) = (namespace_of(caller, namespace)?, known_host(host)?);
+    if !web.store.delete_registry(namespace, host).await? {
+        return Err(Problem::not_found("registry"));
     }
+    let actor = origin.actor(&caller.user()?.name);
+    web.note(actor.did(Action::RegistryDeleted, host, namespace, json!({})))
+        .await;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// The registries of a namespace.
@@ -290,11 +303,12 @@ async fn read_of_namespace(
 async fn put_of_namespace(
     State(web): State<Web>,
     caller: Caller,
+    origin: Origin,
     Segments((namespace, host)): Segments<(String, String)>,
     Query(()): Query<()>,
     body: StrictJson<RegistryInput>,
 ) -> Result<impl IntoResponse, Problem> {
-    saved(&web, &caller, Some(&namespace), &host, body).await
+    saved(&web, (&caller, &origin), Some(&namespace), &host, body).await
 }
 
 /// Forgets credentials of a namespace.
@@ -306,10 +320,11 @@ async fn put_of_namespace(
 async fn delete_of_namespace(
     State(web): State<Web>,
     caller: Caller,
+    origin: Origin,
     Segments((namespace, host)): Segments<(String, String)>,
     Query(()): Query<()>,
 ) -> Result<StatusCode, Problem> {
-    deleted(&web, &caller, Some(&namespace), &host).await
+    deleted(&web, (&caller, &origin), Some(&namespace), &host).await
 }
 
 /// The registries of the whole server.
@@ -352,11 +367,12 @@ async fn read(
 async fn put(
     State(web): State<Web>,
     caller: Caller,
+    origin: Origin,
     Segments(host): Segments<String>,
     Query(()): Query<()>,
     body: StrictJson<RegistryInput>,
 ) -> Result<impl IntoResponse, Problem> {
-    saved(&web, &caller, None, &host, body).await
+    saved(&web, (&caller, &origin), None, &host, body).await
 }
 
 /// Forgets credentials of the whole server.
@@ -368,8 +384,9 @@ async fn put(
 async fn delete(
     State(web): State<Web>,
     caller: Caller,
+    origin: Origin,
     Segments(host): Segments<String>,
     Query(()): Query<()>,
 ) -> Result<StatusCode, Problem> {
-    deleted(&web, &caller, None, &host).await
+    deleted(&web, (&caller, &origin), None, &host).await
 }

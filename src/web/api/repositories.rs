@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     domain::{
+        access::Role,
         ids::{BuildId, RepositoryId},
         repository::{RepositoryName, check_name},
     },
@@ -20,7 +21,7 @@ use crate::{
     tokens,
     web::{
         Web,
-        auth::{Caller, visible_repository, writable_repository},
+        auth::{Caller, repository_for, visible_repository},
         json::StrictJson,
         parameters::{FromParameters, Parameters, Query, RepositoryPath, Segments},
         problem::{FieldError, Problem},
@@ -50,7 +51,7 @@ async fn list(
     let before = page.cursor.as_deref().map(RepositoryId::from);
     let fetched = web
         .store
-        .repositories(caller.own_namespace(), caller.is_admin(), before.as_ref(), page.fetch())
+        .repositories(&caller.sight(), before.as_ref(), page.fetch())
         .await?;
     let List { items, next_cursor } = page.cut(fetched, |repository| repository.id.as_str(), |repository| repository);
     let mut shown = Vec::with_capacity(items.len());
@@ -118,7 +119,7 @@ async fn put(
     caller.user()?;
     check_name(&namespace).map_err(|error| Problem::field("namespace", error.to_string()))?;
     let name = RepositoryName::new(&namespace, &name).map_err(|error| Problem::field("name", error.to_string()))?;
-    let user = caller.writer_of(&namespace)?;
+    let user = caller.may(&namespace, Role::Admin)?;
     let (saved, secret) = save(&web, &name, &body.checked()?).await?;
     let now = web.clock.now();
     web.store
@@ -186,7 +187,7 @@ async fn delete(
     Segments(name): Segments<(String, String)>,
     Query(()): Query<()>,
 ) -> Result<StatusCode, Problem> {
-    let (repository, _) = writable_repository(&web, &caller, &name).await?;
+    let (repository, _) = repository_for(&web, &caller, &name, Role::Owner).await?;
     let builds = web.store.delete_repository(&repository.id).await?;
     web.signals.access_changed();
     // Whoever builds one of them finds its lease gone.

@@ -56,6 +56,12 @@ pub async fn checked_change(
     if errors.is_empty() {
         check_circle(web, name, image.as_deref(), &links, &mut errors).await?;
     }
+    let visibility = match (input.visibility, existing) {
+        (Some(visibility), _) => visibility,
+        // Whoever does not speak of it does not make public what was private.
+        (None, Some(existing)) => existing.visibility,
+        (None, None) => web.store.visibility_of_new(name.namespace()).await?,
+    };
     // Without a fault there is a provider.
     let (Some(provider), true) = (provider, errors.is_empty()) else {
         return Err(Problem::invalid(errors));
@@ -63,7 +69,7 @@ pub async fn checked_change(
     let seal = |secret: &String| web.vault.seal(&secrets::webhook_secret(id.as_str()), secret);
     Ok(RepositoryChange {
         name: name.clone(),
-        visibility: input.visibility,
+        visibility,
         description: input.description.clone(),
         image,
         provider,

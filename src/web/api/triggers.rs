@@ -3,10 +3,13 @@
 use axum::{Json, extract::State};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     domain::{
+        access::Role,
+        audit::Action,
         build::Status,
         event::is_object_name,
         ids::{BuildId, RuleId},
@@ -17,7 +20,8 @@ use crate::{
     store::Accepted,
     web::{
         Web,
-        auth::{Caller, writable_repository},
+        audit::Origin,
+        auth::{Caller, repository_for},
         json::StrictJson,
         parameters::{Query, RepositoryPath, Segments},
         problem::{FieldError, Problem},
@@ -150,13 +154,19 @@ fn not_built_because(rules: Vec<(RuleId, String)>) -> Vec<NotBuilt> {
 async fn trigger(
     State(web): State<Web>,
     caller: Caller,
+    origin: Origin,
     Segments(name): Segments<(String, String)>,
     Query(()): Query<()>,
     body: StrictJson<TriggerInput>,
 ) -> Result<(StatusCode, Json<Started>), Problem> {
-    let (repository, user) = writable_repository(&web, &caller, &name).await?;
+    let (repository, user) = repository_for(&web, &caller, &name, Role::Write).await?;
     let trigger = body.checked()?.check()?;
     let triggered = web.intake.trigger(&repository, &trigger, &user.name).await?;
+    let builds: Vec<i64> = triggered.accepted.queued.iter().map(|build| build.number).collect();
+    let (name, namespace) = (repository.name.to_string(), repository.name.namespace());
+    let actor = origin.actor(&user.name);
+    web.note(actor.did(Action::BuildTriggered, name, namespace, json!({ "builds": builds })))
+        .await;
     Ok((
         StatusCode::ACCEPTED,
         Json(Started::new(triggered.accepted, triggered.not_built)),
@@ -201,7 +211,7 @@ async fn preview(
     Query(()): Query<()>,
     body: StrictJson<PreviewInput>,
 ) -> Result<Json<Preview>, Problem> {
-    let (repository, _) = writable_repository(&web, &caller, &name).await?;
+    let (repository, _) = repository_for(&web, &caller, &name, Role::Write).await?;
     let input = body.checked()?;
     if let Some(error) = check_ref_name(&input.source_name) {
         return Err(Problem::invalid(vec![error]));

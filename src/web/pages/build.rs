@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     domain::{
+        access::Role,
         build::{Cause, Phase, Status},
         ids::BuildId,
         repository::{Provider, Repository},
@@ -188,7 +189,7 @@ impl BuildView {
             _ => None,
         };
         Self {
-            may_write: viewer.caller.may_write(build.repository.namespace()),
+            may_write: viewer.caller.has_role(build.repository.namespace(), Role::Write),
             cause: words::cause(&build.cause, &build.source_name, build.commit.as_deref()),
             retry_of: match &build.cause {
                 Cause::Retry { build, .. } => Some(build.clone()),

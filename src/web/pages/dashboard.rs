@@ -59,7 +59,7 @@ async fn start(State(web): State<Web>, viewer: Viewer, Query(parameters): Query<
     match viewer.name().map(str::to_owned) {
         Some(name) => dashboard(&web, viewer, name, parameters).await,
         None => {
-            let filter = RepositoryFilter::new(Sight::Namespaces(vec![]), 0);
+            let filter = RepositoryFilter::new(Sight::Public, 0);
             let list = RepositoryList::load(&web, viewer.now, "/", filter, parameters).await?;
             render(&Welcome { viewer, list })
         }

@@ -35,7 +35,7 @@ async fn explore(State(web): State<Web>, viewer: Viewer, Query(parameters): Quer
     // Of one namespace, what the viewer may see; of all, what everybody may.
     let (title, sight) = match &parameters.namespace {
         Some(namespace) => (format!("Repositories of {namespace}"), viewer.caller.sight()),
-        None => ("Explore".to_owned(), Sight::Namespaces(vec![])),
+        None => ("Explore".to_owned(), Sight::Public),
     };
     let list = RepositoryList::load(
         &web,

@@ -1,6 +1,7 @@
 //! What people see in a browser: one file per page, each with its own `routes()`. Pages do what the API does, by the same
 //! calls, and show it; every one works without script, except live updates.
 
+mod audit_row;
 mod badge;
 mod build;
 mod build_chart;
@@ -12,6 +13,7 @@ mod explore;
 mod form;
 mod markdown;
 mod notice;
+mod organisation;
 mod page;
 mod repository;
 mod repository_head;
@@ -43,6 +45,7 @@ pub fn routes() -> Router<Web> {
         .merge(explore::routes())
         .merge(repository::routes())
         .merge(repository_tags::routes())
+        .merge(organisation::routes())
         .merge(theme::routes())
         .layer(middleware::from_fn(forget_shown_notice))
         .merge(assets::routes())

@@ -123,7 +123,7 @@ fn sign_in_path(uri: &Uri) -> String {
 }
 
 /// A fragment of the API, as a sentence.
-fn sentence(fragment: &str) -> String {
+pub fn sentence(fragment: &str) -> String {
     let mut characters = fragment.chars();
     let first = characters
         .next()

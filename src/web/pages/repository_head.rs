@@ -2,7 +2,10 @@
 
 use super::viewer::Viewer;
 use crate::{
-    domain::repository::{Repository, Visibility},
+    domain::{
+        access::Role,
+        repository::{Repository, Visibility},
+    },
     web::{Web, problem::Problem},
 };
 
@@ -42,7 +45,8 @@ pub struct RepositoryHead {
 impl RepositoryHead {
     pub async fn new(web: &Web, viewer: &Viewer, repository: &Repository, current: Tab) -> Result<Self, Problem> {
         let namespace = repository.name.namespace();
-        let may_write = viewer.caller.may_write(namespace);
+        let may_write = viewer.caller.has_role(namespace, Role::Write);
+        let may_edit = viewer.caller.has_role(namespace, Role::Admin);
         let is_starred = match viewer.user() {
             Ok(user) => web.store.has_starred(&user.id, &repository.id).await?,
             Err(_) => false,
@@ -53,7 +57,7 @@ impl RepositoryHead {
             (Tab::Builds, "/builds", "Builds", true),
             (Tab::Tags, "/tags", "Tags", true),
             (Tab::Deliveries, "/deliveries", "Deliveries", may_write),
-            (Tab::Settings, "/settings", "Settings", may_write),
+            (Tab::Settings, "/settings", "Settings", may_edit),
         ];
         let tabs = tabs.into_iter().filter(|(.., is_shown)| *is_shown);
         Ok(Self {

@@ -120,7 +120,11 @@ impl Viewer {
 
     /// Names of the organisations to switch to.
     pub fn organisations(&self) -> Vec<&str> {
-        vec![]
+        let roles = match &self.caller {
+            Caller::User(user) => Some(&user.access.roles),
+            Caller::Anonymous => None,
+        };
+        roles.into_iter().flatten().map(|(name, _)| name.as_str()).collect()
     }
 
     pub fn main_links(&self) -> Vec<MainLink> {

@@ -1,6 +1,7 @@
 //! What people set for themselves, one file per page. All of it is about the person who is signed in, and nobody else.
 
 mod accounts;
+mod organisations;
 mod password;
 mod profile;
 mod sessions;
@@ -29,6 +30,7 @@ pub(super) fn routes() -> Router<Web> {
         .merge(password::routes())
         .merge(sessions::routes())
         .merge(tokens::routes())
+        .merge(organisations::routes())
         .merge(accounts::routes())
 }
 
