@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{browser::Browser, parts::gate::Gate, routes, stage::Stage};
@@ -51,6 +52,18 @@ const SETTINGS: Pages = &[
     ("/settings/accounts", "/settings/accounts", Admin),
 ];
 
+/// Of an organisation `team` with a member and somebody invited.
+const ORGANISATIONS: Pages = &[
+    ("/organisations/new", "/organisations/new", Admin),
+    ("/o/{organisation}", "/o/team", Stranger),
+    ("/o/{organisation}", "/o/team", Admin),
+    ("/o/{organisation}/members", "/o/team/members", Admin),
+    ("/o/{organisation}/settings", "/o/team/settings", Admin),
+    ("/o/{organisation}/audit", "/o/team/audit", Admin),
+    ("/settings/organisations", "/settings/organisations", Admin),
+    ("/invitations/{code}", "{invitation}", Admin),
+];
+
 /// What is there but in a test of its own: it is a page for as long as nobody has set the server up.
 const ELSEWHERE: &[&str] = &["/set-up"];
 
@@ -65,7 +78,7 @@ const NO_PAGES: &[&str] = &[
 
 #[test]
 fn every_page_is_looked_at() {
-    let pages = [PUBLIC, BUILDS, SETTINGS].concat();
+    let pages = [PUBLIC, BUILDS, SETTINGS, ORGANISATIONS].concat();
     let looked_at: BTreeSet<&str> = pages
         .iter()
         .map(|(route, ..)| *route)
@@ -104,6 +117,35 @@ async fn pages_of_settings_are_sound() {
         .command_line(&["token", "create", "--user", "admin", "--name", "a script"], &[])
         .await;
     look_at(&stage, SETTINGS, &[]).await;
+}
+
+#[tokio::test]
+async fn pages_of_organisations_are_sound() {
+    let stage = Stage::set().await;
+    stage.user("ann").await;
+    let mut invitation = String::new();
+    for (method, path, body) in [
+        (
+            Method::POST,
+            "",
+            json!({ "name": "team", "display_name": "The Team", "description": "Who makes it" }),
+        ),
+        (Method::PUT, "/team/members/ann", json!({ "role": "write" })),
+        (
+            Method::POST,
+            "/team/invitations",
+            json!({ "invitee": "bob@example.com", "role": "read" }),
+        ),
+    ] {
+        let (status, answer) = stage
+            .server
+            .request(method, &format!("/organisations{path}"), Some(body))
+            .await;
+        assert!(matches!(status, 200 | 201), "{path}: {status} {answer:#}");
+        let url = answer["url"].as_str().unwrap_or_default();
+        invitation = url.trim_start_matches(&stage.server.url()).to_owned();
+    }
+    look_at(&stage, ORGANISATIONS, &[("{invitation}", invitation)]).await;
 }
 
 #[tokio::test]

@@ -80,8 +80,7 @@ impl Browser {
             self.view(view).await;
             let found = self.run(TOO_WIDE, vec![]).await;
             faults.extend(lines(&found).map(|line| format!("{view:?}: too wide: {line}")));
-            let found = self.client.execute_async(AXE_RUN, vec![json!(RULES)]).await;
-            let found = found.unwrap_or_else(|error| panic!("axe-core in the page: {error}"));
+            let found = self.run_async(AXE_RUN, vec![json!(RULES)]).await;
             for found in found.as_array().into_iter().flatten() {
                 faults.push(format!(
                     "{view:?}: {} ({}): {:#}",

@@ -252,6 +252,12 @@ impl Browser {
             .unwrap_or_else(|error| panic!("a script in the page: {error}"))
     }
 
+    /// As [`Browser::run`], for a script that calls its last argument when it is done.
+    pub async fn run_async(&self, script: &str, arguments: Vec<Value>) -> Value {
+        let done = self.client.execute_async(script, arguments).await;
+        done.unwrap_or_else(|error| panic!("a script in the page: {error}"))
+    }
+
     async fn try_run(&self, script: &str, arguments: Vec<Value>) -> Result<Value, CmdError> {
         match self.client.execute(script, arguments.clone()).await {
             // The page went away while it ran; the next one can be asked as well.
