@@ -1,12 +1,14 @@
 -- Repositories as people find and read them: stars, contributions, documents, and what is known of each tag.
 
 -- `stars` is counted whenever one is given or taken, so that lists in this order are read along an index.
--- `search_text` is what filters look into, in lower case.
+-- `search_text` is what filters look into: the beginning of it all in lower case, short enough for an index.
 alter table repositories add column stars bigint not null default 0;
 alter table repositories add column pulls bigint not null default 0;
 alter table repositories add column search_text text not null default '';
-update repositories set search_text = lower(namespace || '/' || name || ' ' || description);
-create index repositories_by_rank on repositories (stars desc, pulls desc, namespace, name);
+update repositories set search_text = substr(lower(namespace || '/' || name || ' ' || description), 1, 500);
+-- With all that lists select by: a filter that finds little is held against the index alone.
+create index repositories_by_rank
+    on repositories (stars desc, pulls desc, namespace, name, visibility, search_text);
 
 create table stars (
     user_id text not null references users (id) on delete cascade,
@@ -46,3 +48,7 @@ update published_tags set
 where newest_build is not null;
 create index published_tags_by_repository on published_tags (repository_id, pushed_at, image, tag)
     where repository_id is not null;
+
+-- With the repository, so that the last builds in a state are told apart by it without being read.
+drop index builds_by_status;
+create index builds_by_status on builds (status, id, repository_id);

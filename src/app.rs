@@ -16,13 +16,14 @@ use crate::{
     janitor,
     layout::{DataDir, LayoutError},
     logs::sealed::SealedLogs,
+    oidc::{Oidc, OidcConfig, OidcError},
     registry::{Registries, RegistriesConfig, RegistryError},
     signals::Signals,
     source::{SourceConfig, SourceError, Sources},
     store::{Store, StoreError},
     tokens,
     vault::{Vault, VaultError},
-    web,
+    web::{self, SignInProvider},
     worker::{Parts, Worker, WorkerSettings},
 };
 
@@ -52,6 +53,8 @@ pub enum AppError {
     Source(#[from] SourceError),
     #[error("failed to set up the registry client: {0}")]
     Registry(#[from] RegistryError),
+    #[error("oidc: {0}")]
+    Oidc(#[from] OidcError),
     #[error("failed to open the sealed logs: {0}")]
     Logs(std::io::Error),
     #[error("cannot listen on {address}: {source}")]
@@ -139,12 +142,14 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
         logs: logs.clone(),
         engine: worker.engine_health(),
         shutdown: shutdown.clone(),
+        provider: sign_in_provider(&config)?,
         settings: web::WebSettings {
             base_url: config.base_url(address),
             source_policy: source_policy(&config),
             default_registry: config.default_registry.clone(),
             data_dir: opened.data_dir.path().to_owned(),
             builds_here: config.concurrency > 0,
+            sends_mail: config.mail.is_some(),
         },
     };
     tracing::info!(%address, data_dir = %opened.data_dir.path().display(), "listening");
@@ -193,6 +198,24 @@ async fn offer_set_up(store: &Store, base_url: &str) -> Result<(), StoreError> {
         tracing::warn!("there is no administrator yet: open {base_url}/set-up and enter this code: {code}");
     }
     Ok(())
+}
+
+fn sign_in_provider(config: &Config) -> Result<Option<SignInProvider>, AppError> {
+    let Some(oidc) = &config.oidc else {
+        return Ok(None);
+    };
+    let provider = Oidc::new(OidcConfig {
+        issuer: oidc.issuer.clone(),
+        client_id: oidc.client_id.clone(),
+        client_secret: oidc.client_secret.clone(),
+        wants_groups: oidc.admin_group.is_some(),
+    })?;
+    Ok(Some(SignInProvider {
+        oidc: provider,
+        name: oidc.name.clone(),
+        allow_sign_up: oidc.allow_sign_up,
+        admin_group: oidc.admin_group.clone(),
+    }))
 }
 
 fn build_logs(opened: &Opened) -> Result<Arc<BuildLogs>, AppError> {

@@ -1,6 +1,9 @@
 //! Configuration: flags over environment over file, unknown keys refused by name. Only `app` and the command line see
 //! the whole of it.
 
+mod mail;
+mod oidc;
+
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -8,6 +11,11 @@ use std::{
 
 use serde::Deserialize;
 use url::Url;
+
+pub use self::{
+    mail::{MailConfig, MailSettings},
+    oidc::{OidcConfig, OidcSettings},
+};
 
 /// The file that is read when none is named and it is there.
 pub const FILE_NAME: &str = "hullworks.toml";
@@ -49,6 +57,10 @@ pub struct Config {
     pub log: String,
     pub log_format: LogFormat,
     pub base_images: BaseImages,
+    /// Sign-in through another service; `None`: by password alone.
+    pub oidc: Option<OidcConfig>,
+    /// `None`: nobody is notified.
+    pub mail: Option<MailConfig>,
 }
 
 /// Which of the engine's builders to use.
@@ -109,6 +121,10 @@ pub struct Settings {
     pub log: Option<String>,
     pub log_format: Option<LogFormat>,
     pub base_images: Option<BaseImages>,
+    #[serde(default)]
+    pub oidc: OidcSettings,
+    #[serde(default)]
+    pub mail: MailSettings,
 }
 
 /// Why the service does not start.
@@ -157,6 +173,8 @@ impl Settings {
             log: self.log.or(below.log),
             log_format: self.log_format.or(below.log_format),
             base_images: self.base_images.or(below.base_images),
+            oidc: self.oidc.over(below.oidc),
+            mail: self.mail.over(below.mail),
         }
     }
 
@@ -196,6 +214,8 @@ impl Settings {
             log: self.log.unwrap_or_else(|| "info".to_owned()),
             log_format: self.log_format.unwrap_or_default(),
             base_images: self.base_images.unwrap_or_default(),
+            oidc: self.oidc.complete()?,
+            mail: self.mail.complete()?,
         };
         config.check()?;
         Ok(config)
@@ -275,12 +295,17 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_refused_by_name() {
-        for text in ["concurency = 2", "[base_images]\npoll_secs = 3"] {
+        for text in [
+            "concurency = 2",
+            "[base_images]\npoll_secs = 3",
+            "[oidc]\nisuer = ''",
+            "[mail]\nfrm = ''",
+        ] {
             let message = settings(text).unwrap_err().to_string();
-            assert!(
-                message.contains("concurency") || message.contains("poll_secs"),
-                "{message}"
-            );
+            let names_it = ["concurency", "poll_secs", "isuer", "frm"]
+                .iter()
+                .any(|key| message.contains(key));
+            assert!(names_it, "{message}");
         }
     }
 

@@ -12,6 +12,7 @@ pub mod intake;
 pub mod janitor;
 pub mod layout;
 pub mod logs;
+pub mod oidc;
 pub mod passwords;
 pub mod registry;
 pub mod secrets;

@@ -29,6 +29,16 @@ pub fn registry_hook(registry_id: &str) -> String {
     format!("registry-hook:{registry_id}")
 }
 
+/// Purpose of what a browser keeps while somebody signs in through the provider.
+pub fn sign_in_attempt() -> String {
+    "sign-in-attempt".to_owned()
+}
+
+/// Purpose of an identity that waits for its owner's word before it is linked.
+pub fn identity_to_link(user_id: &str) -> String {
+    format!("identity-to-link:{user_id}")
+}
+
 /// How a source is fetched from; sealed as one JSON text.
 pub struct SourceCredentials {
     pub username: String,

@@ -26,6 +26,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("engine", &["domain"]),
     ("registry", &["domain"]),
     ("logs", &["domain"]),
+    ("oidc", &["domain"]),
     // Where logs are, growing or sealed.
     ("build_log", &["domain", "logs", "store"]),
     // The activities. They know each other through the store and the signals; `intake` is the one door by which pages
@@ -59,6 +60,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "domain",
             "intake",
             "logs",
+            "oidc",
             "passwords",
             "secrets",
             "signals",
@@ -82,6 +84,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "janitor",
             "layout",
             "logs",
+            "oidc",
             "registry",
             "signals",
             "source",
@@ -116,6 +119,8 @@ const ONLY_IN: &[(&str, &str)] = &[
     ("bollard_buildkit_proto", "engine"),
     ("tonic", "engine"),
     ("git2", "source"),
+    ("oauth2", "oidc"),
+    ("jsonwebtoken", "oidc"),
     ("axum", "web"),
     ("askama", "web"),
     ("utoipa_axum", "web"),

@@ -3,9 +3,10 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, builder::BoolishValueParser};
+use secrecy::SecretString;
 use url::Url;
 
-use crate::config::{BaseImages, BuilderChoice, Config, ConfigError, LogFormat, Settings};
+use crate::config::{BaseImages, BuilderChoice, Config, ConfigError, LogFormat, MailSettings, OidcSettings, Settings};
 
 /// Flags of every command that works on an installation itself.
 ///
@@ -109,6 +110,49 @@ pub struct SettingsArgs {
     /// version does not watch base images [default: 900]
     #[arg(long, value_name = "SECONDS", env = "HULLWORKS_BASE_IMAGES_POLL_SECONDS")]
     base_images_poll_seconds: Option<u64>,
+
+    /// OpenID Connect provider that people may sign in through, as it spells its own address (oidc.issuer in the file)
+    #[arg(long, value_name = "URL", env = "HULLWORKS_OIDC_ISSUER")]
+    oidc_issuer: Option<String>,
+
+    /// What the provider calls this service
+    #[arg(long, value_name = "ID", env = "HULLWORKS_OIDC_CLIENT_ID")]
+    oidc_client_id: Option<String>,
+
+    /// What the provider gave for this service. Best given in the environment or in a file
+    #[arg(
+        long,
+        value_name = "SECRET",
+        env = "HULLWORKS_OIDC_CLIENT_SECRET",
+        hide_env_values = true
+    )]
+    oidc_client_secret: Option<SecretString>,
+
+    /// File whose first line is that secret
+    #[arg(long, value_name = "FILE", env = "HULLWORKS_OIDC_CLIENT_SECRET_FILE")]
+    oidc_client_secret_file: Option<PathBuf>,
+
+    /// What people call the provider: "Sign in with NAME" [default: OpenID Connect]
+    #[arg(long, value_name = "NAME", env = "HULLWORKS_OIDC_NAME")]
+    oidc_name: Option<String>,
+
+    /// Whether whoever the provider lets in, and nobody knows here, becomes a new user
+    #[arg(long, value_name = "BOOL", env = "HULLWORKS_OIDC_ALLOW_SIGN_UP", num_args = 0..=1,
+        default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    oidc_allow_sign_up: Option<bool>,
+
+    /// Group at the provider whose members are administrators, and of those who sign in through it nobody else
+    #[arg(long, value_name = "GROUP", env = "HULLWORKS_OIDC_ADMIN_GROUP")]
+    oidc_admin_group: Option<String>,
+
+    /// Mail server for notifications: smtps://USER:PASSWORD@HOST, or smtp://HOST?tls=required (mail.smtp_url in the
+    /// file). Best given in the environment, since it holds a password
+    #[arg(long, value_name = "URL", env = "HULLWORKS_MAIL_SMTP_URL", hide_env_values = true)]
+    mail_smtp_url: Option<SecretString>,
+
+    /// Whom notifications are from, such as "Hullworks <builds@example.com>"
+    #[arg(long, value_name = "ADDRESS", env = "HULLWORKS_MAIL_FROM")]
+    mail_from: Option<String>,
 }
 
 impl SettingsArgs {
@@ -136,6 +180,19 @@ impl SettingsArgs {
             base_images: self
                 .base_images_poll_seconds
                 .map(|poll_seconds| BaseImages { poll_seconds }),
+            oidc: OidcSettings {
+                issuer: self.oidc_issuer,
+                client_id: self.oidc_client_id,
+                client_secret: self.oidc_client_secret,
+                client_secret_file: self.oidc_client_secret_file,
+                name: self.oidc_name,
+                allow_sign_up: self.oidc_allow_sign_up,
+                admin_group: self.oidc_admin_group,
+            },
+            mail: MailSettings {
+                smtp_url: self.mail_smtp_url,
+                from: self.mail_from,
+            },
         };
         settings.load(self.config.as_deref())
     }
@@ -160,26 +217,29 @@ mod tests {
 
     /// Asks the deserializer itself, so that a new key cannot be forgotten.
     fn keys_of_the_file() -> Vec<String> {
-        let message = toml::from_str::<Settings>("no-such-key = 1").unwrap_err().to_string();
-        let expected = message
-            .split("expected one of")
-            .nth(1)
-            .expect("the message lists the keys");
-        let keys: Vec<_> = expected.split('`').skip(1).step_by(2).map(str::to_owned).collect();
-        assert!(keys.len() > 15, "{message}");
+        let sections = ["base_images", "oidc", "mail"];
+        let mut keys = keys_expected("no-such-key = 1");
+        assert!(keys.len() > 15 + sections.len(), "{keys:?}");
+        keys.retain(|key| !sections.contains(&key.as_str()));
+        for section in sections {
+            let inner = keys_expected(&format!("[{section}]\nno-such-key = 1"));
+            keys.extend(inner.into_iter().map(|key| format!("{section}_{key}")));
+        }
         keys
+    }
+
+    fn keys_expected(text: &str) -> Vec<String> {
+        let message = toml::from_str::<Settings>(text).unwrap_err().to_string();
+        let (_, expected) = message.rsplit_once("expected ").expect("the message lists the keys");
+        expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
     }
 
     #[test]
     fn every_key_of_the_file_is_a_flag_and_an_environment_variable() {
         let command = Probe::command();
-        for key in keys_of_the_file() {
-            let id = match key.as_str() {
-                "base_images" => "base_images_poll_seconds",
-                key => key,
-            };
-            let flag = command.get_arguments().find(|flag| flag.get_id() == id);
-            let flag = flag.unwrap_or_else(|| panic!("{key} is no flag"));
+        for id in keys_of_the_file() {
+            let flag = command.get_arguments().find(|flag| flag.get_id() == id.as_str());
+            let flag = flag.unwrap_or_else(|| panic!("{id} is no flag"));
             assert_eq!(flag.get_long().unwrap(), id.replace('_', "-"));
             assert_eq!(
                 flag.get_env().unwrap().to_str().unwrap(),

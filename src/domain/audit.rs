@@ -66,6 +66,8 @@ actions! {
     UserChanged = "user.changed", "changed the user";
     UserDeleted = "user.deleted", "deleted the user";
     PasswordChanged = "password.changed", "changed the password of";
+    IdentityLinked = "identity.linked", "linked a sign-in to";
+    IdentityUnlinked = "identity.unlinked", "unlinked a sign-in from";
     TokenCreated = "token.created", "created the token";
     TokenRevoked = "token.revoked", "revoked the token";
     OrganisationCreated = "organisation.created", "created the organisation";

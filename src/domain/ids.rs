@@ -59,6 +59,10 @@ id!(
     SessionId
 );
 id!(
+    /// What links a person to who they are at a provider.
+    IdentityId
+);
+id!(
     /// An image repository with its source and rules.
     RepositoryId
 );

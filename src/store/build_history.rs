@@ -80,7 +80,7 @@ pub struct RecentBuild {
 }
 
 /// How many builds of a state are looked through for those of some namespaces.
-const RECENT: i64 = 2000;
+const RECENT: i64 = 500;
 
 #[derive(sqlx::FromRow)]
 struct RecentRow {
@@ -121,12 +121,12 @@ impl Store {
         }
         let names: Vec<String> = (4..namespaces.len() + 4).map(|number| format!("${number}")).collect();
         let sql = format!(
-            "select b.id, b.number, r.namespace, r.name, r.visibility, b.source_name, \
+            "select b.id, b.number, f.namespace, f.name, f.visibility, b.source_name, \
              coalesce(b.finished_at, b.started_at, b.queued_at) as at \
-             from (select id, number, repository_id, source_name, finished_at, started_at, queued_at from builds \
-             where status = $1 order by id desc limit $2) b \
-             join repositories r on r.id = b.repository_id \
-             where r.namespace in ({}) order by b.id desc limit $3",
+             from (select l.id, r.namespace, r.name, r.visibility \
+             from (select id, repository_id from builds where status = $1 order by id desc limit $2) l \
+             join repositories r on r.id = l.repository_id where r.namespace in ({}) order by l.id desc limit $3) f \
+             join builds b on b.id = f.id order by b.id desc",
             names.join(", ")
         );
         let mut reader = self.reader().await?;

@@ -8,6 +8,7 @@ mod build_history;
 mod builds;
 mod contributions;
 mod deliveries;
+mod identities;
 mod intake;
 mod invitations;
 mod lease;
@@ -48,6 +49,7 @@ pub use self::{
     build_history::{PastBuild, RecentBuild, StatusOf},
     builds::{Build, BuildFilter},
     deliveries::{Delivery, DeliveryBody},
+    identities::{Linked, SignedUp, StoredIdentity, Subject, Unlinked},
     intake::{Accepted, BuildRequest, NewDelivery, QueuedBuild},
     invitations::{Invitation, InvitationAccepted, InvitationAdded, MOST_INVITATIONS, NewInvitation},
     lease::{Lease, LeaseLost},

@@ -174,9 +174,13 @@ async fn update(
     Ok(updated == 1)
 }
 
+/// How much of name and description is looked into, in characters: what PostgreSQL keeps in an index is bounded.
+const SEARCHED: usize = 500;
+
 /// What filters look into: lower-cased here, as the databases differ in what they take for a letter.
 async fn write_search_text(tx: &mut Tx, id: &RepositoryId, change: &RepositoryChange) -> Result<(), StoreError> {
     let text = format!("{} {}", change.name, change.description).to_lowercase();
+    let text: String = text.chars().take(SEARCHED).collect();
     on!(tx.handle(), c => {
         sqlx::query("update repositories set search_text = $2 where id = $1").bind(id.as_str()).bind(&text).execute(c).await.map(drop)
     })?;

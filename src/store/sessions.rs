@@ -4,10 +4,10 @@ use chrono::{DateTime, Utc};
 
 use super::{
     Store, StoreError, User, on,
-    users::{UserRow, memberships, roles},
+    users::{UserRow, memberships},
 };
 use crate::domain::{
-    access::Access,
+    access::Scope,
     ids::{SessionId, UserId},
 };
 
@@ -130,7 +130,7 @@ impl Store {
         tx.commit().await
     }
 
-    /// Whose session this is, if it is one that is alive, with what they may do. `hash` is the SHA-256 of the cookie's value.
+    /// Whose session this is, if it is one that is alive. `hash` is the SHA-256 of the cookie's value.
     pub async fn session_with(&self, hash: &[u8], alive: Alive) -> Result<Option<SessionOwner>, StoreError> {
         let mut reader = self.reader().await?;
         let row = on!(reader.handle(), c => {
@@ -147,19 +147,14 @@ impl Store {
             .fetch_optional(c)
             .await
         })?;
-        let Some(row) = row else { return Ok(None) };
-        let access = Access {
-            roles: roles(row.memberships.as_deref())?,
-            ..Access::default()
-        };
-        Ok(Some(SessionOwner {
-            session: row.session_id.into(),
-            last_seen_at: row.last_seen_at,
-            user: User {
-                access,
-                ..row.user.into()
-            },
-        }))
+        row.map(|row| {
+            Ok(SessionOwner {
+                session: row.session_id.into(),
+                last_seen_at: row.last_seen_at,
+                user: row.user.with_access(row.memberships.as_deref(), Scope::Admin)?,
+            })
+        })
+        .transpose()
     }
 
     /// A session was used.

@@ -71,6 +71,20 @@ struct TokenOwnerRow {
     scope: String,
 }
 
+impl UserRow {
+    /// The user, with what they may do by a credential.
+    pub(super) fn with_access(self, memberships: Option<&str>, scope: Scope) -> Result<User, StoreError> {
+        let access = Access {
+            roles: roles(memberships)?,
+            scope,
+        };
+        Ok(User {
+            access,
+            ..User::from(self)
+        })
+    }
+}
+
 impl From<UserRow> for User {
     fn from(row: UserRow) -> Self {
         Self {
@@ -94,7 +108,7 @@ macro_rules! memberships {
 pub(super) use memberships;
 
 /// Reads what [`memberships`] selects.
-pub(super) fn roles(memberships: Option<&str>) -> Result<BTreeMap<String, Role>, StoreError> {
+fn roles(memberships: Option<&str>) -> Result<BTreeMap<String, Role>, StoreError> {
     let each = memberships.into_iter().flat_map(|all| all.split(','));
     each.map(|membership| {
         let (name, role) = membership.split_once(' ').unwrap_or((membership, ""));
@@ -202,9 +216,9 @@ impl Store {
         let mut reader = self.reader().await?;
         let row = on!(reader.handle(), c => {
             sqlx::query_as::<_, TokenOwnerRow>(concat!(
-                "select users.id, users.name, users.is_admin, users.created_at, ",
+                "select users.id, users.name, users.is_admin, users.created_at, tokens.scope, ",
                 memberships!(),
-                ", tokens.scope from tokens join users on users.id = tokens.user_id \
+                " from tokens join users on users.id = tokens.user_id \
                  where tokens.hash = $1 and (tokens.expires_at is null or tokens.expires_at > $2)",
             ))
             .bind(hash)
@@ -212,15 +226,11 @@ impl Store {
             .fetch_optional(c)
             .await
         })?;
-        let Some(row) = row else { return Ok(None) };
-        let access = Access {
-            roles: roles(row.memberships.as_deref())?,
-            scope: known("scope", &row.scope, Scope::parse)?,
-        };
-        Ok(Some(User {
-            access,
-            ..User::from(row.user)
-        }))
+        row.map(|row| {
+            let scope = known("scope", &row.scope, Scope::parse)?;
+            row.user.with_access(row.memberships.as_deref(), scope)
+        })
+        .transpose()
     }
 }
 

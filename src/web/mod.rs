@@ -16,8 +16,10 @@ mod pages;
 mod parameters;
 mod password_work;
 mod problem;
+mod provider;
 mod serve;
 mod session;
+mod suggested_name;
 mod throttle;
 mod visitor;
 mod webhooks;
@@ -29,8 +31,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
-pub use self::serve::serve;
 use self::{metrics::Metrics, password_work::PasswordWork, problem::Problem, throttle::Throttle};
+pub use self::{provider::SignInProvider, serve::serve};
 use crate::{
     build_log::BuildLogs,
     clock::Clock,
@@ -57,6 +59,8 @@ pub struct AppState {
     pub engine: watch::Receiver<EngineHealth>,
     /// Cancelled when the process is to end: streams end then.
     pub shutdown: CancellationToken,
+    /// Through which people may sign in beside their passwords.
+    pub provider: Option<SignInProvider>,
     pub settings: WebSettings,
 }
 
@@ -71,6 +75,8 @@ pub struct WebSettings {
     pub data_dir: PathBuf,
     /// Whether this process is to build, and so needs an engine.
     pub builds_here: bool,
+    /// Whether notifications can be sent.
+    pub sends_mail: bool,
 }
 
 impl WebSettings {

@@ -1,8 +1,14 @@
 //! The service in one process, with three users: `root`, who administers; `ann`, who owns a namespace; `bob`, another.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use hmac::{Hmac, KeyInit, Mac};
 use hullworks::{
     build_log::BuildLogs,
@@ -35,6 +41,8 @@ pub const HOOK_SECRET: &str = "canary-of-the-hook";
 pub struct App {
     pub store: Store,
     pub clock: Clock,
+    /// Seconds by which its clock is ahead.
+    ahead: Arc<AtomicI64>,
     pub logs: Arc<BuildLogs>,
     pub engine: watch::Sender<EngineHealth>,
     pub url: String,
@@ -60,10 +68,33 @@ impl App {
     }
 
     pub async fn start_with(setup: Setup) -> Self {
+        let app = Self::start_without_people(setup).await;
+        let now = app.clock.now();
+        let root = token_of_new_user(&app.store, "root", true, now, None).await;
+        let ann = token_of_new_user(&app.store, "ann", false, now, None).await;
+        let bob = token_of_new_user(&app.store, "bob", false, now, None).await;
+        let owner = app.store.user_named("ann").await.unwrap().unwrap().id;
+        let expired = token(&app.store, &owner, Scope::Admin, now, Some(now - TimeDelta::seconds(1))).await;
+        Self {
+            root,
+            ann,
+            bob,
+            expired,
+            ..app
+        }
+    }
+
+    /// As on the first day: nobody is known, and nobody has a token.
+    pub async fn start_without_people(setup: Setup) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open_sqlite(&directory.path().join("test.db")).await.unwrap();
         let vault = Arc::new(Vault::open_or_create(&directory.path().join("master.key"), true).unwrap());
-        let (clock, signals, shutdown) = (Clock::system(), Signals::default(), CancellationToken::new());
+        let (signals, shutdown) = (Signals::default(), CancellationToken::new());
+        let ahead = Arc::new(AtomicI64::new(0));
+        let clock = {
+            let ahead = ahead.clone();
+            Clock::from_fn(move || Clock::system().now() + TimeDelta::seconds(ahead.load(Ordering::Relaxed)))
+        };
         let logs = Arc::new(BuildLogs::new(
             store.clone(),
             SealedLogs::new(directory.path().join("logs")).unwrap(),
@@ -86,36 +117,49 @@ impl App {
             logs: logs.clone(),
             engine: engine.subscribe(),
             shutdown: shutdown.clone(),
+            provider: None,
             settings: WebSettings {
                 base_url: url.clone(),
                 source_policy,
                 default_registry: Some("r.example.com".to_owned()),
                 data_dir: directory.path().to_owned(),
                 builds_here: setup.builds_here,
+                sends_mail: false,
             },
         });
         let server = AbortOnDropHandle::new(tokio::spawn(web::serve(listener, router, shutdown.clone())));
-        let now = clock.now();
-        let root = token_of_new_user(&store, "root", true, now, None).await;
-        let ann = token_of_new_user(&store, "ann", false, now, None).await;
-        let bob = token_of_new_user(&store, "bob", false, now, None).await;
-        let owner = store.user_named("ann").await.unwrap().unwrap().id;
-        let expired = token(&store, &owner, now, Some(now - chrono::TimeDelta::seconds(1))).await;
         Self {
             store,
             clock,
+            ahead,
             logs,
             engine,
             url,
-            root,
-            ann,
-            bob,
-            expired,
+            root: String::new(),
+            ann: String::new(),
+            bob: String::new(),
+            expired: String::new(),
             client: reqwest::Client::new(),
             shutdown,
             _server: server,
             _directory: directory,
         }
+    }
+
+    /// Lets time go by.
+    pub fn pass(&self, time: TimeDelta) {
+        self.ahead.fetch_add(time.num_seconds(), Ordering::Relaxed);
+    }
+
+    /// Adds a user; answers a token of theirs.
+    pub async fn user(&self, name: &str) -> String {
+        token_of_new_user(&self.store, name, false, self.clock.now(), None).await
+    }
+
+    /// A token of a user that allows no more than `scope`.
+    pub async fn scoped_token(&self, name: &str, scope: Scope) -> String {
+        let owner = self.store.user_named(name).await.unwrap().unwrap();
+        token(&self.store, &owner.id, scope, self.clock.now(), None).await
     }
 
     /// A request by whoever has `token`; an empty one is nobody's.
@@ -268,10 +312,16 @@ async fn token_of_new_user(
         access: Default::default(),
     };
     assert!(store.add_user(&user, "no password can have this hash").await.unwrap());
-    token(store, &user.id, now, expires_at).await
+    token(store, &user.id, Scope::Admin, now, expires_at).await
 }
 
-async fn token(store: &Store, user: &UserId, now: DateTime<Utc>, expires_at: Option<DateTime<Utc>>) -> String {
+async fn token(
+    store: &Store,
+    user: &UserId,
+    scope: Scope,
+    now: DateTime<Utc>,
+    expires_at: Option<DateTime<Utc>>,
+) -> String {
     let secret = tokens::new_token();
     let hash = tokens::token_hash(secret.expose_secret());
     let new = NewToken {
@@ -279,7 +329,7 @@ async fn token(store: &Store, user: &UserId, now: DateTime<Utc>, expires_at: Opt
         user,
         label: "test",
         hash: hash.as_bytes(),
-        scope: Scope::Admin,
+        scope,
         created_at: now,
         expires_at,
     };

@@ -1,12 +1,14 @@
 //! What a browser does with pages, without one: cookies, forms that carry their token, redirects that are seen.
 
+use std::sync::Mutex;
+
 use chrono::TimeDelta;
 use hullworks::{
     domain::ids::SessionId,
     store::{Alive, NewSession},
     tokens::{new_session_value, token_hash},
 };
-use reqwest::{Client, RequestBuilder, header, redirect};
+use reqwest::{Client, Method, RequestBuilder, header, header::HeaderMap, redirect};
 use secrecy::ExposeSecret;
 
 use crate::app::App;
@@ -18,7 +20,7 @@ pub const BROWSER: &str = "text/html,application/xhtml+xml,*/*;q=0.8";
 pub struct Browser {
     client: Client,
     url: String,
-    cookie: Option<String>,
+    cookie: Mutex<Option<String>>,
 }
 
 /// An answer, as far as pages go.
@@ -27,6 +29,7 @@ pub struct Page {
     /// Where a redirect leads.
     pub location: Option<String>,
     pub text: String,
+    pub headers: HeaderMap,
 }
 
 impl App {
@@ -51,7 +54,7 @@ impl App {
         };
         self.store.add_session(&session, None, alive).await.unwrap();
         Browser {
-            cookie: Some(format!("hullworks_session={}", value.expose_secret())),
+            cookie: Mutex::new(Some(format!("hullworks_session={}", value.expose_secret()))),
             ..self.stranger()
         }
     }
@@ -61,7 +64,7 @@ impl App {
         Browser {
             client: Client::builder().redirect(redirect::Policy::none()).build().unwrap(),
             url: self.url.clone(),
-            cookie: None,
+            cookie: Mutex::default(),
         }
     }
 }
@@ -69,6 +72,38 @@ impl App {
 impl Browser {
     pub async fn get(&self, path: &str) -> Page {
         self.send(self.client.get(format!("{}{path}", self.url))).await
+    }
+
+    /// What it sends to say who it is.
+    pub fn cookie(&self) -> Option<String> {
+        self.cookie.lock().unwrap().clone()
+    }
+
+    /// Another browser that sends what this one sends.
+    pub fn copy(&self) -> Self {
+        Self {
+            client: self.client.clone(),
+            url: self.url.clone(),
+            cookie: Mutex::new(self.cookie()),
+        }
+    }
+
+    /// A request to be completed; the cookie is part of it.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.client.request(method, format!("{}{path}", self.url));
+        match self.cookie() {
+            Some(cookie) => request.header(header::COOKIE, cookie),
+            None => request,
+        }
+    }
+
+    fn take_cookie(&self, headers: &HeaderMap) {
+        for set in headers.get_all(header::SET_COOKIE) {
+            let pair = set.to_str().unwrap().split(';').next().unwrap();
+            if let Some(value) = pair.strip_prefix("hullworks_session=") {
+                *self.cookie.lock().unwrap() = (!value.is_empty()).then(|| pair.to_owned());
+            }
+        }
     }
 
     /// Sends a form that carries the session's token, where there is one.
@@ -96,11 +131,14 @@ impl Browser {
 
     async fn send(&self, request: RequestBuilder) -> Page {
         let mut request = request.header(header::ACCEPT, BROWSER);
-        if let Some(cookie) = &self.cookie {
+        if let Some(cookie) = self.cookie() {
             request = request.header(header::COOKIE, cookie);
         }
         let answer = request.send().await.unwrap();
+        let headers = answer.headers().clone();
+        self.take_cookie(&headers);
         Page {
+            headers,
             status: answer.status().as_u16(),
             location: answer
                 .headers()

@@ -5,16 +5,21 @@
     reason = "a test fails by panicking; Clippy sees only the functions with #[test] as tests"
 )]
 
+mod access;
 mod app;
 mod browser;
+mod build_page;
 mod builds;
 mod connections;
 mod deliveries;
+mod entitlement;
 mod forges;
 mod health;
 mod lists;
 mod logs;
 mod openapi;
+mod organisation_pages;
+mod organisations;
 mod pages;
 mod permissions;
 mod protocol;
@@ -22,5 +27,10 @@ mod registries;
 mod repositories;
 mod repository_pages;
 mod secrecy;
+mod sessions;
+mod set_up;
+mod settings;
+mod sign_in;
+mod start_page;
 mod validation;
 mod webhooks;

@@ -370,3 +370,32 @@ async fn what_a_push_brings_is_escaped_on_every_page() {
     }
     app.finish(&leased.lease, Ending::Canceled).await;
 }
+
+#[tokio::test]
+async fn members_switch_between_their_own_and_their_organisations_repositories() {
+    let app = App::start().await;
+    let organisation = Some(json!({}));
+    let path = "/api/v1/organisations/team";
+    let (status, answer) = app.call(&app.ann, Method::PUT, path, organisation).await;
+    assert_eq!(status, 201, "{answer:#}");
+    repository(&app, "own", "public", "").await;
+    let mut unseen = document();
+    unseen["visibility"] = json!("private");
+    let (status, answer) = app.put("/api/v1/repositories/team/unseen", unseen).await;
+    assert_eq!(status, 201, "{answer:#}");
+    let bob = app.browser("bob").await;
+    assert!(!bob.get("/?namespace=team").await.text.contains("/r/team/unseen"));
+    let reader = Some(json!({ "role": "read" }));
+    let (status, answer) = app
+        .call(&app.ann, Method::PUT, &format!("{path}/members/bob"), reader)
+        .await;
+    assert!(status < 300, "{answer:#}");
+    for (path, shows_team) in [("/", true), ("/?namespace=team", true), ("/?namespace=bob", false)] {
+        let page = bob.get(path).await.text;
+        assert_eq!(page.contains("/r/team/unseen"), shows_team, "{path}");
+        assert!(!page.contains("/r/ann/own"), "{path}");
+    }
+    assert!(app.browser("ann").await.get("/").await.text.contains("/r/ann/own"));
+    let page = bob.get("/r/team/unseen").await;
+    assert!(page.status == 200 && !page.text.contains("/r/team/unseen/deliveries"));
+}

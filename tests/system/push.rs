@@ -7,7 +7,7 @@ use crate::support::{
     postgres::Database,
     server::{Options, Server, ids},
     webhook::Push,
-    world::{BUILD, World},
+    world::{App, BUILD, World},
 };
 
 /// Pushes a commit whose image prints `text`, tells the service, and pulls and runs what became of it.
@@ -16,7 +16,14 @@ async fn push_builds_an_image_that_prints(world: &World, text: &str) {
     let dockerfile = world.dockerfile("COPY text /text\nRUN grep . /text\nCMD [\"cat\", \"/text\"]");
     let commit = app
         .source
-        .push(&[("Dockerfile", &dockerfile), ("text", text)], "A change")
+        .push(
+            &[
+                ("Dockerfile", &dockerfile),
+                ("text", text),
+                ("README.md", "# What it says"),
+            ],
+            "A change",
+        )
         .await;
     let build = world
         .server
@@ -28,6 +35,24 @@ async fn push_builds_an_image_that_prints(world: &World, text: &str) {
     let log = world.server.log(build["id"].as_str().expect("an id")).await;
     assert!(log.contains(text), "{log}");
     assert_eq!(world.run(&app, "latest", &[]).await, text);
+    the_page_shows_what_was_built(world, &app, &build).await;
+}
+
+async fn the_page_shows_what_was_built(world: &World, app: &App, build: &Value) {
+    let address = format!("{}/r/{}", world.server.url(), app.name);
+    let page = reqwest::get(address).await.expect("an answer");
+    let page = page.text().await.expect("a page");
+    let digest = build["digest"].as_str().expect("a digest");
+    for shown in [
+        "What it says</h3>",
+        "RUN grep . /text",
+        &format!("docker pull {}:latest", app.image),
+        &format!("title=\"{digest}\""),
+        &format!("<code class=\"wrap\">{}</code>", world.base),
+        " MB</span>",
+    ] {
+        assert!(page.contains(shown), "{shown}\n{page}");
+    }
 }
 
 #[tokio::test]

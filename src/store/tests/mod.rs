@@ -4,6 +4,7 @@ mod audit;
 mod build_history;
 mod builds;
 mod database;
+mod identities;
 mod intake;
 mod invitations;
 mod logs;

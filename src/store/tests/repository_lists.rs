@@ -119,6 +119,8 @@ async fn a_filter_looks_for_every_word_in_names_and_descriptions() {
             ("team/web", "Ärger with 100% Nginx"),
             ("team/cache", "redis_server"),
             ("nginx/base", ""),
+            // As much as may be stored, of characters that are long in bytes: the index takes it.
+            ("zzz/long", &"\u{1f6a2}".repeat(6000)),
         ] {
             let change = RepositoryChange {
                 description: description.to_owned(),
@@ -137,7 +139,8 @@ async fn a_filter_looks_for_every_word_in_names_and_descriptions() {
             ("_", vec!["team/cache"]),
             ("!", vec![]),
             ("' or 1=1 --", vec![]),
-            ("  ", vec!["nginx/base", "team/cache", "team/web"]),
+            ("  ", vec!["nginx/base", "team/cache", "team/web", "zzz/long"]),
+            ("\u{1f6a2}", vec!["zzz/long"]),
         ] {
             let filter = RepositoryFilter {
                 text: text.to_owned(),

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use axum::{Json, extract::State};
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::BoxFuture;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -195,6 +196,18 @@ pub async fn visible_build(web: &Web, caller: &Caller, id: &str) -> Result<Build
     build
         .filter(|build| caller.may_see(build.repository.namespace(), build.visibility))
         .ok_or_else(|| Problem::not_found("build"))
+}
+
+/// Whether somebody may still see a build, to be asked again and again while a stream tells of it.
+pub fn still_visible(
+    web: &Web,
+    build: &BuildId,
+) -> impl Fn(Caller) -> BoxFuture<'static, Result<(), Problem>> + Send + 'static {
+    let (web, build) = (web.clone(), build.clone());
+    move |caller| {
+        let (web, build) = (web.clone(), build.clone());
+        Box::pin(async move { visible_build(&web, &caller, build.as_str()).await.map(drop) })
+    }
 }
 
 /// The parameters of [`list`].

@@ -17,7 +17,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde_json::json;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{builds::visible_build, text_pieces::TextPieces};
+use super::{
+    builds::{still_visible, visible_build},
+    text_pieces::TextPieces,
+};
 use crate::{
     build_log::BuildLogs,
     domain::ids::BuildId,
@@ -94,13 +97,7 @@ async fn read(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let build = visible_build(&web, &caller, &id).await?.id;
-    let may_still_see = {
-        let (web, build) = (web.clone(), build.clone());
-        move |caller: Caller| {
-            let (web, build) = (web.clone(), build.clone());
-            async move { visible_build(&web, &caller, build.as_str()).await.map(drop) }
-        }
-    };
+    let may_still_see = still_visible(&web, &build);
     if wants_events(&headers) {
         let after = match headers.get(LAST_EVENT_ID) {
             None => parameters.after,

@@ -19,7 +19,8 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
 #[utoipa::path(put, path = "/api/v1/repositories/{namespace}/{name}/star", tag = "repositories",
     operation_id = "star_repository", params(RepositoryPath), responses(
     (status = 204, description = "Starred"),
-    (status = 401, body = Problem), (status = 404, body = Problem), (status = 422, body = Problem),
+    (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
+    (status = 422, body = Problem),
 ))]
 async fn star(
     State(web): State<Web>,
@@ -27,7 +28,7 @@ async fn star(
     Segments(name): Segments<(String, String)>,
     Query(()): Query<()>,
 ) -> Result<StatusCode, Problem> {
-    let user = caller.user()?;
+    let user = caller.unrestricted()?;
     let repository = visible_repository(&web, &caller, &name).await?;
     web.store.star(&user.id, &repository.id, web.clock.now()).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -37,7 +38,8 @@ async fn star(
 #[utoipa::path(delete, path = "/api/v1/repositories/{namespace}/{name}/star", tag = "repositories",
     operation_id = "unstar_repository", params(RepositoryPath), responses(
     (status = 204, description = "Not starred"),
-    (status = 401, body = Problem), (status = 404, body = Problem), (status = 422, body = Problem),
+    (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
+    (status = 422, body = Problem),
 ))]
 async fn unstar(
     State(web): State<Web>,
@@ -45,7 +47,7 @@ async fn unstar(
     Segments(name): Segments<(String, String)>,
     Query(()): Query<()>,
 ) -> Result<StatusCode, Problem> {
-    let user = caller.user()?;
+    let user = caller.unrestricted()?;
     let repository = visible_repository(&web, &caller, &name).await?;
     web.store.unstar(&user.id, &repository.id).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -17,8 +17,6 @@ pub struct AuditRow {
     pub subject: String,
     /// `role: write, before: read`; may be empty.
     pub detail: String,
-    /// Shown to administrators alone; empty where it is not known.
-    pub address: String,
 }
 
 impl AuditRow {
@@ -35,7 +33,6 @@ impl AuditRow {
             words: event.action.words(),
             subject: event.subject.clone(),
             detail: detail(&event.detail),
-            address: event.actor.address.clone(),
         }
     }
 }

@@ -7,7 +7,7 @@ use axum::{
     Json, Router,
     extract::State,
     response::{
-        IntoResponse,
+        IntoResponse, Response,
         sse::{Event, KeepAlive, Sse},
     },
     routing::get,
@@ -26,8 +26,9 @@ use crate::{
     },
     web::{
         Web,
-        api::builds::visible_build,
+        api::builds::{still_visible, visible_build},
         auth::Caller,
+        entitlement::{Credentials, while_entitled},
         parameters::{FromParameters, Parameters, Query, Segments},
         problem::{FieldError, Problem},
     },
@@ -270,10 +271,11 @@ impl FromParameters for StreamParameters {
 async fn stream_lines(
     State(web): State<Web>,
     caller: Caller,
+    credentials: Credentials,
     Segments(id): Segments<String>,
     Query(StreamParameters { from }): Query<StreamParameters>,
     headers: HeaderMap,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Response, Problem> {
     let build = visible_build(&web, &caller, &id).await?.id;
     let resumed = headers
         .get(LAST_EVENT_ID)
@@ -281,8 +283,8 @@ async fn stream_lines(
         .and_then(|value| value.parse().ok());
     let watcher = Watcher {
         subscription: web.logs.hub().subscribe(&build, &web.logs),
-        web,
-        build,
+        web: web.clone(),
+        build: build.clone(),
         at: resumed.unwrap_or(from),
         seen: None,
         outline: None,
@@ -292,12 +294,14 @@ async fn stream_lines(
         let event = watcher.next().await?;
         Some((Ok::<_, Infallible>(event), watcher))
     });
+    let may_still_see = still_visible(&web, &build);
+    let events = while_entitled(events, &web, &caller, credentials, may_still_see);
     let events = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
     let not_buffered = (
         HeaderName::from_static("x-accel-buffering"),
         HeaderValue::from_static("no"),
     );
-    Ok(([not_buffered], events))
+    Ok(([not_buffered], events).into_response())
 }
 
 /// Somebody who watches a log grow.

@@ -378,7 +378,7 @@ mod tests {
             "# A b\n#### C\n# A b\n####",
             "<h3 id=\"readme-a-b\">A b</h3>\n<h4 id=\"readme-c\">C</h4>\n<h3 id=\"readme-a-b-1\">A b</h3>\n<p></p>",
         );
-        check("## \"<x>", "<h3 id=\"readme-x\">&quot;&lt;x&gt;</h3>");
+        check("## \"<x>", "<h3 id=\"readme-x\">\"&lt;x&gt;</h3>");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What people see in a browser: one file per page, each with its own `routes()`. Pages do what the API does, by the same
 //! calls, and show it; every one works without script, except live updates.
 
+mod attempt_cookie;
 mod audit_row;
 mod badge;
 mod build;
@@ -15,6 +16,8 @@ mod markdown;
 mod notice;
 mod organisation;
 mod page;
+mod provider_refusal;
+mod provider_sign_in;
 mod repository;
 mod repository_head;
 mod repository_list;
@@ -35,6 +38,7 @@ use super::{Web, assets};
 /// All pages.
 pub fn routes() -> Router<Web> {
     Router::new()
+        .merge(provider_sign_in::routes())
         .merge(build::routes())
         .merge(build_log::routes())
         .merge(sign_in::routes())

@@ -81,12 +81,15 @@ pub async fn problems_become_pages(State(web): State<Web>, request: Request, nex
         return see_other(&sign_in_path(&uri));
     }
     let mut parts = Request::new(()).into_parts().0;
+    let path = uri.path().to_owned();
     (parts.uri, parts.headers) = (uri, headers);
-    let viewer = match Viewer::from_request_parts(&mut parts, &web).await {
+    let mut viewer = match Viewer::from_request_parts(&mut parts, &web).await {
         Ok(viewer) => viewer,
         // What keeps us from knowing them is likely the problem itself.
         Err(_) => Viewer::nobody(web.clock.now()),
     };
+    // What was wrong may be a secret that has no place in an address: it is not repeated.
+    viewer.path = path;
     let page = ErrorPage {
         viewer,
         status: problem.status().as_u16(),
@@ -101,7 +104,9 @@ pub async fn problems_become_pages(State(web): State<Web>, request: Request, nex
         header::CONTENT_TYPE,
         HeaderValue::from_static("text/html; charset=utf-8"),
     );
+    // They told of the problem's own bytes, which may have been compressed already.
     headers.remove(header::CONTENT_LENGTH);
+    headers.remove(header::CONTENT_ENCODING);
     *response.body_mut() = html.into();
     response
 }

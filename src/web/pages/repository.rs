@@ -60,8 +60,7 @@ struct Overview {
     of_build: Option<OfBuild>,
     bases: Vec<BaseRow>,
     tags: Vec<TagRow>,
-    source: String,
-    source_link: Option<String>,
+    source: SourceAddress,
     updated: When,
     badge: Badge,
 }
@@ -125,7 +124,6 @@ async fn overview(
         Some(tag) => format!("docker pull {}:{}", image_for_pull(&image, &tag.image), tag.tag),
         None => format!("docker pull {image}"),
     };
-    let source = repository.source.url.clone();
     let page = Overview {
         badge: Badge::new(&web.settings.base_url, &repository.name.to_string()),
         pull,
@@ -140,8 +138,7 @@ async fn overview(
             .map(|build| build.base_images.into_iter().map(BaseRow::new).collect())
             .unwrap_or_default(),
         tags: tags.into_iter().map(|tag| TagRow::new(tag, &image, now)).collect(),
-        source_link: source_link(&source),
-        source,
+        source: SourceAddress::new(&repository.source.url),
         updated: When::new(repository.updated_at, now),
         viewer,
         head,
@@ -156,11 +153,30 @@ pub(super) fn image_for_pull<'a>(configured: &'a str, pushed: &'a str) -> &'a st
     if is_same { configured } else { pushed }
 }
 
-/// Where a browser finds the source: only what is plainly a page of a web server.
-fn source_link(address: &str) -> Option<String> {
-    let url = url::Url::parse(address).ok()?;
-    let is_plain = url.scheme() == "https" && url.username().is_empty() && url.password().is_none();
-    is_plain.then(|| address.strip_suffix(".git").unwrap_or(address).to_owned())
+/// Where the source is.
+struct SourceAddress {
+    /// Without what every address has.
+    shown: String,
+    /// Where a browser finds it: only what is plainly a page of a web server.
+    link: Option<String>,
+}
+
+impl SourceAddress {
+    fn new(address: &str) -> Self {
+        let is_plain = url::Url::parse(address)
+            .is_ok_and(|url| url.scheme() == "https" && url.username().is_empty() && url.password().is_none());
+        if !is_plain {
+            return Self {
+                shown: address.to_owned(),
+                link: None,
+            };
+        }
+        let link = address.strip_suffix(".git").unwrap_or(address);
+        Self {
+            shown: link.split_once("://").map_or(link, |(_, rest)| rest).to_owned(),
+            link: Some(link.to_owned()),
+        }
+    }
 }
 
 impl Readme {
@@ -269,12 +285,23 @@ mod tests {
 
     #[test]
     fn only_plain_web_addresses_become_links() {
-        let check = |address: &str, expected: Option<&str>| assert_eq!(source_link(address).as_deref(), expected);
-        check("https://github.com/acme/app.git", Some("https://github.com/acme/app"));
-        check("https://user:pw@github.com/acme/app.git", None);
-        check("http://127.0.0.1:1/app.git", None);
-        check("file:///srv/app", None);
-        check("javascript:alert(1)", None);
+        let check = |address: &str, shown: &str, link: Option<&str>| {
+            let source = SourceAddress::new(address);
+            assert_eq!((source.shown.as_str(), source.link.as_deref()), (shown, link));
+        };
+        check(
+            "https://github.com/acme/app.git",
+            "github.com/acme/app",
+            Some("https://github.com/acme/app"),
+        );
+        for address in [
+            "https://user:pw@github.com/acme/app.git",
+            "http://127.0.0.1:1/app.git",
+            "file:///srv/app",
+            "javascript:alert(1)",
+        ] {
+            check(address, address, None);
+        }
     }
 
     #[test]

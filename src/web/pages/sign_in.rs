@@ -42,6 +42,8 @@ struct SignInPage {
     refused: String,
     name: String,
     next: String,
+    /// What people call the service by which they can sign in too, and where that begins.
+    provider: Option<(String, String)>,
 }
 
 /// Where to go afterwards.
@@ -77,17 +79,29 @@ async fn show(State(web): State<Web>, viewer: Viewer, Query(Next(next)): Query<N
     if web.store.needs_set_up().await? {
         return Ok(see_other("/set-up"));
     }
-    render(viewer, StatusCode::OK, String::new(), String::new(), next)
+    render(&web, viewer, StatusCode::OK, String::new(), String::new(), next)
 }
 
-fn render(mut viewer: Viewer, status: StatusCode, refused: String, name: String, next: String) -> PageResult {
+fn render(
+    web: &Web,
+    mut viewer: Viewer,
+    status: StatusCode,
+    refused: String,
+    name: String,
+    next: String,
+) -> PageResult {
     viewer.can_sign_in = false;
     let next = local_path(&next).to_owned();
+    let provider = web.provider.as_ref().map(|provider| {
+        let back: String = url::form_urlencoded::byte_serialize(next.as_bytes()).collect();
+        (provider.name.clone(), format!("/sign-in/oidc?next={back}"))
+    });
     let page = SignInPage {
         viewer,
         refused,
         name,
         next,
+        provider,
     };
     render_with(status, &page)
 }
@@ -103,7 +117,14 @@ async fn sign_in(
     let tried = web.throttle.attempt(Some(name), visitor.address, web.clock.now());
     if let Err(wait) = tried {
         let refused = format!("There were too many attempts. {}", try_again(wait));
-        let page = render(viewer, StatusCode::TOO_MANY_REQUESTS, refused, form.name, form.next)?;
+        let page = render(
+            &web,
+            viewer,
+            StatusCode::TOO_MANY_REQUESTS,
+            refused,
+            form.name,
+            form.next,
+        )?;
         return Ok(with_retry_after(page, wait));
     }
     let known = web.store.user_with_password(name).await?;
@@ -112,6 +133,7 @@ async fn sign_in(
     let Some(user) = user.filter(|_| is_right) else {
         tracing::info!(user = name, address = visitor.address_text(), "a sign-in was refused");
         return render(
+            &web,
             viewer,
             StatusCode::UNPROCESSABLE_ENTITY,
             REFUSED.to_owned(),

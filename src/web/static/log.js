@@ -35,7 +35,7 @@ function start() {
   /** Where each section begins among the rows, and the number of rows. */
   let starts = [0];
   let count = 0;
-  let height = 20;
+  let height = 24;
   /** What stands at the upper edge: a row, and how much of it is out of sight. */
   let anchor = { row: 0, pixels: 0 };
   let lastTop = 0;
@@ -222,6 +222,7 @@ function start() {
 
   function draw() {
     space.style.height = `${full()}px`;
+    rows.style.setProperty("--seen", `${view.clientWidth}px`);
     if (following) {
       toEnd();
       view.scrollTop = bottom();
@@ -361,7 +362,7 @@ function start() {
     current = -1;
     searching?.abort();
     plan();
-    tellHits();
+    tellHits(Boolean(text));
     if (text) await searchOn();
   }
 
@@ -441,7 +442,18 @@ function start() {
       announce("The build has ended");
       document.dispatchEvent(new CustomEvent("hullworks:changed"));
     });
+    source.addEventListener("error", () => {
+      // The browser comes back by itself, unless it was refused: then one may no longer look, or the server was away.
+      if (source.readyState === EventSource.CLOSED && !ended) setTimeout(listenAgain, 2000);
+    });
     addEventListener("pagehide", () => source.close());
+  }
+
+  async function listenAgain() {
+    const answer = await fetch(`${address}/outline`, { headers: { Accept: "application/json" } }).catch(() => null);
+    if (answer?.ok) listen();
+    else if (answer && answer.status < 500) location.reload();
+    else setTimeout(listenAgain, 5000);
   }
 
   let soon = null;

@@ -1,6 +1,7 @@
 //! What people set for themselves, one file per page. All of it is about the person who is signed in, and nobody else.
 
 mod accounts;
+mod applications;
 mod organisations;
 mod password;
 mod profile;
@@ -9,6 +10,7 @@ mod tokens;
 
 use axum::Router;
 
+pub use self::applications::confirm_link;
 use super::viewer::Viewer;
 use crate::web::Web;
 
@@ -32,6 +34,7 @@ pub(super) fn routes() -> Router<Web> {
         .merge(tokens::routes())
         .merge(organisations::routes())
         .merge(accounts::routes())
+        .merge(applications::routes())
 }
 
 /// One entry of the menu beside every page of settings.
