@@ -13,5 +13,6 @@ mod builds;
 mod first_day;
 mod hostile;
 mod pages;
+mod pictures;
 mod routes;
 mod stage;
