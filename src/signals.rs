@@ -15,22 +15,32 @@ struct Bells {
     cancel: Notify,
     ended: Notify,
     access: Notify,
+    /// Rung with the others that tell of builds, and by itself.
+    shown: Notify,
 }
 
 impl Signals {
     /// Builds were queued, or a place for one became free.
     pub fn queue_changed(&self) {
         self.0.queue.notify_waiters();
+        self.0.shown.notify_waiters();
     }
 
     /// Somebody asked for a build to be canceled.
     pub fn cancel_requested(&self) {
         self.0.cancel.notify_waiters();
+        self.0.shown.notify_waiters();
     }
 
     /// A build ended.
     pub fn build_ended(&self) {
         self.0.ended.notify_waiters();
+        self.0.shown.notify_waiters();
+    }
+
+    /// A build got on: another phase, another step. What else pages show of builds has bells of its own.
+    pub fn build_got_on(&self) {
+        self.0.shown.notify_waiters();
     }
 
     /// Somebody may see less than before: a session, a token or a role ended, or something became private.
@@ -51,6 +61,11 @@ impl Signals {
     /// Waits for [`Self::build_ended`], at most for `poll`.
     pub fn on_build_end(&self, poll: Duration) -> impl Future<Output = ()> + Send + '_ {
         wait(&self.0.ended, poll)
+    }
+
+    /// Waits for anything that pages show of builds to change, at most for `poll`.
+    pub fn on_shown_change(&self, poll: Duration) -> impl Future<Output = ()> + Send + '_ {
+        wait(&self.0.shown, poll)
     }
 
     /// Waits for [`Self::access_changed`], at most for `poll`.

@@ -107,6 +107,44 @@ pub enum Cause {
     Retry { user: String, build: String },
 }
 
+impl Cause {
+    pub fn kind(&self) -> CauseKind {
+        match self {
+            Self::Push { .. } => CauseKind::Push,
+            Self::Manual { .. } => CauseKind::Manual,
+            Self::Create { .. } => CauseKind::Create,
+            Self::Retry { .. } => CauseKind::Retry,
+        }
+    }
+}
+
+/// What kind of [`Cause`] a build has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CauseKind {
+    Push,
+    Manual,
+    Create,
+    Retry,
+}
+
+impl CauseKind {
+    pub const ALL: [Self; 4] = [Self::Push, Self::Manual, Self::Create, Self::Retry];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Push => "push",
+            Self::Manual => "manual",
+            Self::Create => "create",
+            Self::Retry => "retry",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|k| k.as_str() == text)
+    }
+}
+
 /// What went wrong, by what the user does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -252,6 +290,10 @@ mod tests {
             assert_eq!(Phase::parse(phase.as_str()), Some(phase));
             assert_eq!(serde_json::to_value(phase).unwrap(), phase.as_str());
         }
+        for kind in CauseKind::ALL {
+            assert_eq!(CauseKind::parse(kind.as_str()), Some(kind));
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
+        }
         for kind in ErrorKind::ALL {
             assert_eq!(ErrorKind::parse(kind.as_str()), Some(kind));
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
@@ -287,8 +329,9 @@ mod tests {
             delivery: "d".to_owned(),
         };
         assert_eq!(
-            serde_json::to_value(cause).unwrap(),
+            serde_json::to_value(&cause).unwrap(),
             serde_json::json!({"kind": "push", "delivery": "d"})
         );
+        assert_eq!(cause.kind(), CauseKind::Push);
     }
 }

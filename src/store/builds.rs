@@ -1,10 +1,16 @@
 //! Reading builds.
 
+use std::fmt::Write;
+
 use chrono::{DateTime, Utc};
 
-use super::{AFTER_EVERY_ID, Reader, Sight, Store, StoreError, from_json, known, on};
+use super::{
+    AFTER_EVERY_ID, Reader, Sight, Store, StoreError, from_json,
+    intake::{pieces, placeholders},
+    known, on,
+};
 use crate::domain::{
-    build::{BaseImage, Cause, ErrorKind, Failure, Phase, Plan, Status, Step},
+    build::{BaseImage, Cause, CauseKind, ErrorKind, Failure, Phase, Plan, Status, Step},
     ids::{BuildId, RepositoryId, RuleId, WorkerId},
     repository::{RepositoryName, Visibility},
     rule::SourceType,
@@ -51,10 +57,25 @@ pub struct Build {
 pub struct BuildFilter {
     pub repository: Option<RepositoryId>,
     pub status: Option<Status>,
+    /// The rule's id; the rule itself may be gone.
+    pub rule: Option<RuleId>,
+    /// The branch or tag, whole.
+    pub source_name: Option<String>,
+    pub cause: Option<CauseKind>,
     pub sight: Sight,
     /// Only those older than this one.
     pub before: Option<BuildId>,
+    /// Only those newer than this one, and of them the oldest.
+    pub after: Option<BuildId>,
     pub limit: u32,
+}
+
+/// What a build is called, and how it goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildNumber {
+    pub id: BuildId,
+    pub number: i64,
+    pub status: Status,
 }
 
 #[derive(sqlx::FromRow)]
@@ -157,25 +178,41 @@ impl TryFrom<Row> for Build {
     }
 }
 
-/// One page of those builds that the first condition selects. Each selection is a statement of its own: with conditions
-/// that a parameter can switch off, no index is used. `$1` and `$2`: [`Sight`], `$3`: where
-/// the page before ended, `$4`: the page's size, `$5`: repository, `$6`: status.
-macro_rules! select_page {
-    ($selection:literal) => {
-        select_builds!(
-            "where ",
-            $selection,
+impl BuildFilter {
+    /// The statement that selects a page. Conditions that a parameter could switch off would keep indexes from being used,
+    /// so that each selection has a statement of its own. `$1` and `$2`: [`Sight`], `$3` and `$4`: newer and older than these, `$5`: the page's size, then one parameter for each condition.
+    pub(super) fn sql(&self) -> String {
+        let mut sql = select_builds!("where ").to_owned();
+        for (index, (column, _)) in self.conditions().enumerate() {
+            // Writing to a string cannot fail.
+            let _ = write!(sql, "b.{column} = ${} and ", FIRST_CONDITION + index);
+        }
+        let order = if self.after.is_some() { "asc" } else { "desc" };
+        let _ = write!(
+            sql,
             "($1 or r.visibility = 'public' \
              or r.namespace in (select namespace from readable_namespaces where user_id = $2)) \
-             and b.id < $3 order by b.id desc limit $4"
-        )
-    };
+             and b.id > $3 and b.id < $4 order by b.id {order} limit $5"
+        );
+        sql
+    }
+
+    /// Columns, with the value that each must have.
+    fn conditions(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        [
+            ("repository_id", self.repository.as_ref().map(RepositoryId::as_str)),
+            ("status", self.status.map(Status::as_str)),
+            ("rule_id", self.rule.as_ref().map(RuleId::as_str)),
+            ("source_name", self.source_name.as_deref()),
+            ("cause_kind", self.cause.map(CauseKind::as_str)),
+        ]
+        .into_iter()
+        .filter_map(|(column, value)| Some((column, value?)))
+    }
 }
 
-pub(super) const PAGE: &str = select_page!("");
-pub(super) const PAGE_OF_REPOSITORY: &str = select_page!("b.repository_id = $5 and ");
-pub(super) const PAGE_OF_STATUS: &str = select_page!("b.status = $6 and ");
-pub(super) const PAGE_OF_BOTH: &str = select_page!("b.repository_id = $5 and b.status = $6 and ");
+/// The first parameter of [`BuildFilter::sql`] that is a condition's.
+const FIRST_CONDITION: usize = 6;
 
 pub(super) const COUNT_BY_STATUS: &str = "select status, count(*) from builds group by status";
 
@@ -193,24 +230,23 @@ impl Store {
 
     /// Builds, newest first.
     pub async fn builds(&self, filter: &BuildFilter) -> Result<Vec<Build>, StoreError> {
-        let sql = match (&filter.repository, filter.status) {
-            (None, None) => PAGE,
-            (Some(_), None) => PAGE_OF_REPOSITORY,
-            (None, Some(_)) => PAGE_OF_STATUS,
-            (Some(_), Some(_)) => PAGE_OF_BOTH,
-        };
+        let sql = filter.sql();
         let mut reader = self.reader().await?;
-        let rows = on!(reader.handle(), c => {
-            sqlx::query_as::<_, Row>(sql)
+        let mut rows = on!(reader.handle(), c => {
+            let mut query = sqlx::query_as::<_, Row>(sqlx::AssertSqlSafe(sql))
                 .bind(filter.sight.is_everything())
                 .bind(filter.sight.user())
+                .bind(filter.after.as_ref().map_or("", BuildId::as_str))
                 .bind(filter.before.as_ref().map_or(AFTER_EVERY_ID, BuildId::as_str))
-                .bind(i64::from(filter.limit))
-                .bind(filter.repository.as_ref().map(RepositoryId::as_str))
-                .bind(filter.status.map(Status::as_str))
-                .fetch_all(c)
-                .await
+                .bind(i64::from(filter.limit));
+            for (_, value) in filter.conditions() {
+                query = query.bind(value);
+            }
+            query.fetch_all(c).await
         })?;
+        if filter.after.is_some() {
+            rows.reverse();
+        }
         with_positions(reader, rows).await
     }
 
@@ -224,6 +260,47 @@ impl Store {
                 .await
         })?;
         Ok(with_positions(reader, row).await?.pop())
+    }
+
+    /// How the builds of these ids are called, in no particular order. Those that are gone are left out.
+    pub async fn build_numbers(&self, ids: &[&BuildId]) -> Result<Vec<BuildNumber>, StoreError> {
+        let mut found = Vec::new();
+        let mut reader = self.reader().await?;
+        for piece in pieces(ids) {
+            let sql = format!(
+                "select id, number, status from builds where id in ({})",
+                placeholders(piece.len(), 1, "")
+            );
+            let rows: Vec<(String, i64, String)> = on!(reader.handle(), c => {
+                let mut query = sqlx::query_as(sqlx::AssertSqlSafe(sql));
+                for id in piece {
+                    query = query.bind(id.as_str());
+                }
+                query.fetch_all(c).await
+            })?;
+            for (id, number, status) in rows {
+                found.push(BuildNumber {
+                    id: id.into(),
+                    number,
+                    status: known("status", &status, Status::parse)?,
+                });
+            }
+        }
+        Ok(found)
+    }
+
+    /// When the newest builds that succeeded started and finished, newest first.
+    pub async fn latest_spans(&self, limit: u32) -> Result<Vec<(DateTime<Utc>, DateTime<Utc>)>, StoreError> {
+        let mut reader = self.reader().await?;
+        Ok(on!(reader.handle(), c => {
+            sqlx::query_as(
+                "select started_at, finished_at from builds where status = 'succeeded' and started_at is not null \
+                 and finished_at is not null order by id desc limit $1",
+            )
+            .bind(i64::from(limit))
+            .fetch_all(c)
+            .await
+        })?)
     }
 
     /// How many builds are in each state.

@@ -24,6 +24,17 @@ pub struct Delivery {
     pub builds: Vec<BuildId>,
 }
 
+/// Which deliveries to list. Everything left out selects all.
+#[derive(Debug, Clone, Default)]
+pub struct DeliveryFilter {
+    pub outcome: Option<Outcome>,
+    /// Only those older than this one.
+    pub before: Option<DeliveryId>,
+    /// Only those newer than this one, and of them the oldest.
+    pub after: Option<DeliveryId>,
+    pub limit: u32,
+}
+
 /// What a webhook brought, to be replayed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliveryBody {
@@ -67,26 +78,53 @@ impl TryFrom<Row> for Delivery {
     }
 }
 
+/// `$1`: repository, `$2` and `$3`: newer and older than these, `$4`: the page's size, `$5`: outcome.
+macro_rules! select_page {
+    ($selection:literal, $order:literal) => {
+        concat!(
+            "select id, repository_id, provider, event, delivery_id, received_at, source_name, commit_sha, outcome, reason, \
+             builds from deliveries where repository_id = $1 and ",
+            $selection,
+            "id > $2 and id < $3 order by id ",
+            $order,
+            " limit $4"
+        )
+    };
+}
+
+pub(super) const NEWEST: &str = select_page!("", "desc");
+const NEXT_NEWER: &str = select_page!("", "asc");
+pub(super) const NEWEST_OF_OUTCOME: &str = select_page!("outcome = $5 and ", "desc");
+const NEXT_NEWER_OF_OUTCOME: &str = select_page!("outcome = $5 and ", "asc");
+
 impl Store {
-    /// A repository's deliveries, newest first; `before`: only those older than this one.
+    /// A repository's deliveries, newest first.
     pub async fn deliveries(
         &self,
         repository: &RepositoryId,
-        before: Option<&DeliveryId>,
-        limit: u32,
+        filter: &DeliveryFilter,
     ) -> Result<Vec<Delivery>, StoreError> {
+        let sql = match (filter.outcome, &filter.after) {
+            (None, None) => NEWEST,
+            (None, Some(_)) => NEXT_NEWER,
+            (Some(_), None) => NEWEST_OF_OUTCOME,
+            (Some(_), Some(_)) => NEXT_NEWER_OF_OUTCOME,
+        };
         let mut reader = self.reader().await?;
-        let rows = on!(reader.handle(), c => {
-            sqlx::query_as::<_, Row>(
-                "select id, repository_id, provider, event, delivery_id, received_at, source_name, commit_sha, outcome, reason, \
-                 builds from deliveries where repository_id = $1 and id < $2 order by id desc limit $3",
-            )
-            .bind(repository.as_str())
-            .bind(before.map_or(AFTER_EVERY_ID, DeliveryId::as_str))
-            .bind(i64::from(limit))
-            .fetch_all(c)
-            .await
+        let mut rows = on!(reader.handle(), c => {
+            let query = sqlx::query_as::<_, Row>(sql)
+                .bind(repository.as_str())
+                .bind(filter.after.as_ref().map_or("", DeliveryId::as_str))
+                .bind(filter.before.as_ref().map_or(AFTER_EVERY_ID, DeliveryId::as_str))
+                .bind(i64::from(filter.limit));
+            match filter.outcome {
+                Some(outcome) => query.bind(outcome.as_str()).fetch_all(c).await,
+                None => query.fetch_all(c).await,
+            }
         })?;
+        if filter.after.is_some() {
+            rows.reverse();
+        }
         rows.into_iter().map(Delivery::try_from).collect()
     }
 

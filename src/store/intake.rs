@@ -83,6 +83,8 @@ pub struct QueuedBuild {
     pub number: i64,
 }
 
+pub(super) use rows::{pieces, placeholders};
+
 #[cfg(test)]
 pub(super) use lookups::{SUPERSEDE, UNDER_WAY, by_body, by_delivery_id};
 

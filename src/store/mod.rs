@@ -2,6 +2,7 @@
 //!
 //! No transaction and no pooled connection is ever held across I/O to anything but the database.
 
+mod activity;
 mod attempts;
 mod audit;
 mod build_history;
@@ -44,12 +45,15 @@ use sqlx::{
 };
 
 pub use self::{
+    activity::{Activity, ActivityOf},
     attempts::Requeue,
     audit::{Actor, AuditEntry, AuditEvent, AuditFilter},
     build_history::{PastBuild, RecentBuild, StatusOf},
     builds::{Build, BuildFilter},
     deliveries::{Delivery, DeliveryBody},
     identities::{Linked, SignedUp, StoredIdentity, Subject, Unlinked},
+    builds::{Build, BuildFilter, BuildNumber},
+    deliveries::{Delivery, DeliveryBody, DeliveryFilter},
     intake::{Accepted, BuildRequest, NewDelivery, QueuedBuild},
     invitations::{Invitation, InvitationAccepted, InvitationAdded, MOST_INVITATIONS, NewInvitation},
     lease::{Lease, LeaseLost},

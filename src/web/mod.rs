@@ -7,9 +7,11 @@ mod api;
 mod assets;
 mod audit;
 mod auth;
+mod build_selection;
 mod entitlement;
 mod guard;
 mod json;
+mod live;
 mod metrics;
 mod organisations;
 mod pages;
@@ -33,6 +35,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use self::{metrics::Metrics, password_work::PasswordWork, problem::Problem, throttle::Throttle};
 pub use self::{provider::SignInProvider, serve::serve};
+pub use self::serve::serve;
+use self::{live::LiveStreams, metrics::Metrics, password_work::PasswordWork, problem::Problem, throttle::Throttle};
 use crate::{
     build_log::BuildLogs,
     clock::Clock,
@@ -95,6 +99,7 @@ struct Web {
     webhook_memory: Arc<Semaphore>,
     passwords: Arc<PasswordWork>,
     throttle: Arc<Throttle>,
+    live: Arc<LiveStreams>,
 }
 
 impl std::ops::Deref for Web {
@@ -125,11 +130,13 @@ pub fn router(state: AppState) -> Router {
         webhook_memory: Arc::new(Semaphore::new(webhooks::MEMORY_KIB)),
         passwords: Arc::default(),
         throttle: Arc::default(),
+        live: Arc::default(),
     };
     let (router, description) = api::described_routes().split_for_parts();
     router
         .merge(api::routes(description))
         .merge(pages::routes())
+        .merge(live::routes())
         .fallback(|| async { Problem::not_found("page") })
         .method_not_allowed_fallback(guard::method_not_allowed)
         .layer(middleware::from_fn_with_state(web.clone(), guard::same_origin))

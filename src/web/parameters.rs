@@ -24,6 +24,39 @@ impl Parameters {
         Ok(value)
     }
 
+    /// A parameter that is one of a few words. `what`: what they are, for the person who wrote another.
+    pub fn take_word<T, const N: usize>(
+        &mut self,
+        name: &str,
+        what: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+        words: [&str; N],
+    ) -> Result<Option<T>, FieldError> {
+        let Some(text) = self.take(name)? else {
+            return Ok(None);
+        };
+        let refused = || {
+            let known = words.join(", ");
+            FieldError::new(name, format!("`{text}` is not a {what}; there are: {known}"))
+        };
+        parse(&text).map(Some).ok_or_else(refused)
+    }
+
+    /// A parameter that is an id, be it of something that is gone. To the outside ids are opaque.
+    pub fn take_id(&mut self, name: &str, message: &str) -> Result<Option<String>, FieldError> {
+        let id = self.take(name)?;
+        let is_id = |text: &String| text.len() == 32 && text.bytes().all(|c| c.is_ascii_hexdigit());
+        match id.as_ref().is_none_or(is_id) {
+            true => Ok(id),
+            false => Err(FieldError::new(name, message)),
+        }
+    }
+
+    /// Takes away what is empty: forms send every field, filled in or not.
+    pub fn forget_empty(&mut self) {
+        self.0.retain(|(_, value)| !value.is_empty());
+    }
+
     /// A parameter that is `true` or `false`, and false when left out.
     pub fn take_flag(&mut self, name: &str) -> Result<bool, FieldError> {
         match self.take(name)?.as_deref() {

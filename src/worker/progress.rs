@@ -13,6 +13,7 @@ use crate::{
         mask::Masker,
         writer::{LogTarget, LogWriter},
     },
+    signals::Signals,
     store::{Build, Lease, LeaseLost, Store},
 };
 
@@ -43,6 +44,7 @@ impl BuildProgress {
         let steps = watch::Sender::new(Vec::new());
         let task = tokio::spawn(store_steps(
             parts.store.clone(),
+            parts.signals.clone(),
             lease.clone(),
             steps.subscribe(),
             fenced,
@@ -94,6 +96,7 @@ impl Progress for BuildProgress {
 
 async fn store_steps(
     store: Store,
+    signals: Signals,
     lease: Lease,
     mut steps: watch::Receiver<Vec<Step>>,
     fenced: CancellationToken,
@@ -106,7 +109,7 @@ async fn store_steps(
         }
         let newest = steps.borrow_and_update().clone();
         match store.set_steps(&lease, &newest).await {
-            Ok(()) => {}
+            Ok(()) => signals.build_got_on(),
             Err(LeaseLost::Lost) => return stop.now(StopReason::LeaseLost),
             Err(LeaseLost::Store(error)) => tracing::warn!(%error, "failed to store a build's steps"),
         }

@@ -37,6 +37,7 @@ pub(super) async fn run(parts: Parts, leased: Leased, stop: Stop, stop_all: Canc
     let Leased { lease, build } = leased;
     let span = tracing::info_span!("build", id = %build.id, repository = %build.repository, number = build.number);
     tracing::info!(parent: &span, attempt = lease.attempt(), "started");
+    parts.signals.build_got_on();
     let done = CancellationToken::new();
     let keeper = tokio::spawn(lease_keeper::keep(
         parts.clone(),

@@ -36,9 +36,11 @@ pub(super) async fn work(attempt: &Attempt<'_>) -> Result<Ending, Fault> {
         .set_commit(lease, checkout.commit(), &kept_message(checkout.message()))
         .await?;
     parts.store.set_phase(lease, Phase::Build).await?;
+    parts.signals.build_got_on();
     let image = build_image(attempt, &checkout).await?;
     progress.line(&format!("built {}", image.id()));
     parts.store.set_phase(lease, Phase::Push).await?;
+    parts.signals.build_got_on();
     let published = publish::publish(attempt, &image).await;
     // Without its temporary name an image that got no other goes away; if this fails, a sweep does it later.
     if let Err(error) = parts.engine.forget(&image).await {

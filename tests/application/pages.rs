@@ -19,7 +19,7 @@ async fn browsers_read_errors_as_pages_and_programs_as_problems() {
         assert_eq!(answer.headers()["content-type"], media_type, "{path} {accept}");
         let text = answer.text().await.unwrap();
         let says = if path.contains('?') {
-            "surprise"
+            "urprise: this parameter is not known"
         } else {
             "here is no such"
         };

@@ -1,11 +1,12 @@
 //! What people set for themselves: profile, password, sessions, tokens.
 
 use chrono::TimeDelta;
-use hullworks::domain::repository::Visibility;
+use hullworks::{domain::repository::Visibility, store::Profile};
 use reqwest::Method;
+use serde_json::json;
 
 use crate::{
-    app::App,
+    app::{App, document},
     sign_in::{PASSWORD, sign_in},
 };
 
@@ -102,6 +103,41 @@ async fn a_profile_is_saved_and_what_is_refused_is_kept_for_mending() {
         .post("/settings/profile/visibility", &[("default_visibility", "secret")])
         .await;
     assert_eq!(page.status, 422);
+}
+
+#[tokio::test]
+async fn a_persons_page_shows_what_the_viewer_may_see() {
+    let app = App::start().await;
+    app.app().await;
+    let mut private = document();
+    private["visibility"] = json!("private");
+    app.put("/api/v1/repositories/ann/secret", private).await;
+    let ann = app.store.user_named("ann").await.unwrap().unwrap();
+    let profile = Profile {
+        full_name: "Ann <i>Example</i>".to_owned(),
+        about: "Two\nlines <script>alert(1)</script>".to_owned(),
+        email: "ann@example.com".to_owned(),
+        website: "https://example.com/?a=1&b=\"".to_owned(),
+    };
+    app.store.set_profile(&ann.id, &profile).await.unwrap();
+    for (browser, sees_all) in [
+        (app.stranger(), false),
+        (app.browser("bob").await, false),
+        (app.browser("ann").await, true),
+        (app.browser("root").await, true),
+    ] {
+        let page = browser.get("/u/ann").await;
+        assert_eq!(page.status, 200);
+        assert!(page.text.contains("/r/ann/app"), "{}", page.text);
+        assert_eq!(page.text.contains("secret"), sees_all, "{}", page.text);
+        assert!(page.text.contains("Two\nlines &#60;script&#62;"), "{}", page.text);
+        assert!(page.text.contains("href=\"https://example.com/?a=1&#38;b=&#34;\""), "{}", page.text);
+        assert!(!page.text.contains("<i>") && !page.text.contains("<script>alert"), "{}", page.text);
+        assert!(!page.text.contains("ann@example.com"), "an address is for its owner alone");
+    }
+    for path in ["/u/none", "/u/Ann", "/u/%00", "/u/..%2f"] {
+        assert_eq!(app.browser("root").await.get(path).await.status, 404, "{path}");
+    }
 }
 
 #[tokio::test]

@@ -158,8 +158,9 @@ async fn guessing_at_a_name_is_slowed_down_even_with_the_right_password_until_th
 async fn a_hundred_guesses_at_once_do_not_slip_through_together() {
     let app = App::start().await;
     app.give_password("ann").await;
+    let stranger = app.stranger();
     let guesses = (0..100).map(|_| {
-        let browser = app.stranger();
+        let browser = stranger.copy();
         async move { sign_in(&browser, "ann", "wrong password").await.status }
     });
     let statuses = futures_util::future::join_all(guesses).await;

@@ -147,9 +147,9 @@ async fn write_numbers(tx: &mut Tx, numbers: &HashMap<&RepositoryId, i64>) -> Re
 async fn write_builds(tx: &mut Tx, rows: &[BuildRow<'_>]) -> Result<(), StoreError> {
     let sql = format!(
         "insert into builds (id, repository_id, number, rule_id, status, cause, source_type, source_name, commit_sha, \
-         commit_message, plan, push_order, queued_at, superseded_by, finished_at, log_size, \
+         commit_message, plan, push_order, queued_at, superseded_by, finished_at, log_size, cause_kind, \
          base_images, steps, fence, attempt, cancel_requested, log_sealed) values {}",
-        placeholders(rows.len(), 16, ", '[]', '[]', 0, 0, false, false")
+        placeholders(rows.len(), 17, ", '[]', '[]', 0, 0, false, false")
     );
     on!(tx.handle(), c => {
         let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
@@ -170,7 +170,8 @@ async fn write_builds(tx: &mut Tx, rows: &[BuildRow<'_>]) -> Result<(), StoreErr
                 .bind(new.received_at)
                 .bind(superseded.as_ref().map(|superseded| superseded.by.as_str()))
                 .bind(superseded.as_ref().map(|superseded| superseded.at))
-                .bind(superseded.as_ref().map_or(0, |superseded| superseded.line.len() as i64));
+                .bind(superseded.as_ref().map_or(0, |superseded| superseded.line.len() as i64))
+                .bind(request.cause.kind().as_str());
         }
         query.execute(c).await.map(drop)
     })?;
@@ -234,7 +235,7 @@ async fn write_bodies(tx: &mut Tx, bodies: &[(&DeliveryId, &[u8])]) -> Result<()
 }
 
 /// Splits rows into pieces whose lengths are powers of two: so few different statements that all of them stay prepared.
-pub(super) fn pieces<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
+pub fn pieces<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
         let length = (1 << rows.len().checked_ilog2()?).min(LARGEST_PIECE);
         let (piece, rest) = rows.split_at(length);
@@ -244,7 +245,7 @@ pub(super) fn pieces<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
 }
 
 /// `($1, $2), ($3, $4)`: parameters for so many rows of so many columns; each row ends with what is `constant`.
-pub(super) fn placeholders(rows: usize, columns: usize, constant: &str) -> String {
+pub fn placeholders(rows: usize, columns: usize, constant: &str) -> String {
     let mut text = String::with_capacity(rows * (columns * 6 + constant.len() + 4));
     for row in 0..rows {
         text.push_str(if row == 0 { "(" } else { ", (" });

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::domain::{
-    build::{BaseImage, Ending, ErrorKind, Failure, Phase, Status, Step},
+    build::{BaseImage, CauseKind, Ending, ErrorKind, Failure, Phase, Status, Step},
     ids::WorkerId,
 };
 
@@ -62,6 +62,97 @@ async fn lists_are_narrowed_by_repository_and_status_and_paged() {
         let mut counts = store.count_builds().await.unwrap();
         counts.sort_by_key(|(status, _)| status.as_str());
         assert_eq!(counts, [(Status::Queued, 2), (Status::Superseded, 3)]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn lists_are_narrowed_by_rule_ref_and_cause() {
+    on_both(|store| async move {
+        let two_rules = RepositoryChange {
+            rules: vec![rule("main", "latest"), rule("dev", "dev")],
+            ..change("team/a")
+        };
+        let saved = store.put_repository(None, &new_repository(), &two_rules).await.unwrap();
+        let a = saved.unwrap().repository;
+        let b = repository(&store, "team/b").await;
+        let of_push = Cause::Push {
+            delivery: "d".to_owned(),
+        };
+        let pushed = BuildRequest {
+            rule_id: a.rules[1].id.clone(),
+            source_name: "dev".to_owned(),
+            cause: of_push,
+            ..request(&a, "c2")
+        };
+        accept(&store, delivery(&a, vec![request(&a, "c1"), pushed])).await;
+        queue(&store, &b, "c3").await;
+        let of_a = BuildFilter {
+            repository: Some(a.id.clone()),
+            ..everything()
+        };
+        let by_rule = BuildFilter {
+            rule: Some(a.rules[1].id.clone()),
+            ..everything()
+        };
+        let by_ref = |name: &str, filter: &BuildFilter| BuildFilter {
+            source_name: Some(name.to_owned()),
+            ..filter.clone()
+        };
+        let by_cause = |cause: CauseKind| BuildFilter {
+            cause: Some(cause),
+            ..everything()
+        };
+        assert_eq!(numbers(&store, &by_rule).await, [2]);
+        assert_eq!(numbers(&store, &by_ref("main", &everything())).await, [1, 1]);
+        assert_eq!(numbers(&store, &by_ref("main", &of_a)).await, [1]);
+        assert_eq!(numbers(&store, &by_ref("mai", &of_a)).await, [0; 0]);
+        assert_eq!(numbers(&store, &by_ref("main", &by_rule)).await, [0; 0]);
+        assert_eq!(numbers(&store, &by_cause(CauseKind::Push)).await, [2]);
+        assert_eq!(numbers(&store, &by_cause(CauseKind::Manual)).await, [1, 1]);
+        assert_eq!(numbers(&store, &by_cause(CauseKind::Retry)).await, [0; 0]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_list_is_walked_back_to_what_is_newer() {
+    on_both(|store| async move {
+        let repository = repository(&store, "team/app").await;
+        let mut ids = Vec::new();
+        for n in 0..5 {
+            ids.push(queue(&store, &repository, &format!("c{n}")).await);
+        }
+        let after = |index: usize, limit: u32| BuildFilter {
+            after: Some(ids[index].clone()),
+            limit,
+            ..everything()
+        };
+        assert_eq!(numbers(&store, &after(0, 2)).await, [3, 2]);
+        assert_eq!(numbers(&store, &after(2, 9)).await, [5, 4]);
+        assert_eq!(numbers(&store, &after(4, 9)).await, [0; 0]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn builds_are_named_by_their_numbers_and_those_that_are_gone_are_left_out() {
+    on_both(|store| async move {
+        let repository = repository(&store, "team/app").await;
+        let (first, second) = (
+            queue(&store, &repository, "c1").await,
+            queue(&store, &repository, "c2").await,
+        );
+        let mut found = store
+            .build_numbers(&[&second, &first, &BuildId::new()])
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|build| (build.number, build.status))
+            .collect::<Vec<_>>();
+        found.sort_by_key(|(number, _)| *number);
+        assert_eq!(found, [(1, Status::Superseded), (2, Status::Queued)]);
+        assert!(store.build_numbers(&[]).await.unwrap().is_empty());
     })
     .await;
 }

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    domain::ids::WorkerId,
-    store::{build_history, builds, intake, logs, queue as queue_sql, repository_lists, tags as tags_sql},
+    domain::{
+        build::{CauseKind, Status},
+        ids::WorkerId,
+    },
+    store::{build_history, builds, deliveries, intake, logs, queue as queue_sql, repository_lists, tags as tags_sql},
 };
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -155,6 +158,11 @@ async fn what_is_asked_often_is_answered_from_an_index() {
     let Handle::Sqlite(connection) = reader.handle() else {
         panic!("SQLite was opened")
     };
+    let page = |narrow: fn(&mut BuildFilter)| {
+        let mut filter = BuildFilter::default();
+        narrow(&mut filter);
+        filter.sql()
+    };
     for (sql, index) in [
         (queue_sql::NEXT, "INDEX builds_by_status (status=?)"),
         (queue_sql::LOCK_EXPIRED, "INDEX builds_by_status (status=?)"),
@@ -180,12 +188,59 @@ async fn what_is_asked_often_is_answered_from_an_index() {
             builds::COUNT_QUEUED_BETWEEN,
             "COVERING INDEX builds_by_status (status=? AND id>? AND id<?)",
         ),
-        (builds::PAGE, "SEARCH b USING INDEX sqlite_autoindex_builds_1 (id<?)"),
         (
-            builds::PAGE_OF_REPOSITORY,
-            "INDEX builds_by_repository (repository_id=? AND id<?)",
+            &page(|_| ()),
+            "SEARCH b USING INDEX sqlite_autoindex_builds_1 (id>? AND id<?)",
         ),
-        (builds::PAGE_OF_STATUS, "INDEX builds_by_status (status=? AND id<?)"),
+        (
+            &page(|of| of.repository = Some(RepositoryId::new())),
+            "INDEX builds_by_repository (repository_id=? AND id>? AND id<?)",
+        ),
+        (
+            &page(|of| of.status = Some(Status::Failed)),
+            "INDEX builds_by_status (status=? AND id>? AND id<?)",
+        ),
+        (
+            &page(|of| of.source_name = Some("main".to_owned())),
+            "INDEX builds_by_source (source_name=? AND id>? AND id<?)",
+        ),
+        (
+            &page(|of| of.cause = Some(CauseKind::Retry)),
+            "INDEX builds_by_cause (cause_kind=? AND id>? AND id<?)",
+        ),
+        (
+            &page(|of| {
+                of.repository = Some(RepositoryId::new());
+                of.status = Some(Status::Failed);
+            }),
+            "INDEX builds_by_repository_status (repository_id=? AND status=? AND id>? AND id<?)",
+        ),
+        (
+            &page(|of| {
+                of.repository = Some(RepositoryId::new());
+                of.source_name = Some("main".to_owned());
+            }),
+            "INDEX builds_by_repository_source (repository_id=? AND source_name=? AND id>? AND id<?)",
+        ),
+        (
+            &page(|of| {
+                of.repository = Some(RepositoryId::new());
+                of.cause = Some(CauseKind::Retry);
+            }),
+            "INDEX builds_by_repository_cause (repository_id=? AND cause_kind=? AND id>? AND id<?)",
+        ),
+        (
+            &page(|of| of.rule = Some(RuleId::new())),
+            "INDEX builds_by_rule (rule_id=? AND id>? AND id<?)",
+        ),
+        (
+            deliveries::NEWEST,
+            "INDEX deliveries_by_repository (repository_id=? AND id>? AND id<?)",
+        ),
+        (
+            deliveries::NEWEST_OF_OUTCOME,
+            "INDEX deliveries_by_outcome (repository_id=? AND outcome=? AND id>? AND id<?)",
+        ),
         (build_history::HISTORY, "INDEX builds_by_repository (repository_id=?)"),
         (
             tags_sql::FIRST_TAGS,

@@ -37,7 +37,7 @@ async fn a_push_is_recorded_with_the_build_that_it_led_to() {
             (accepted.outcome, accepted.reason.as_str()),
             (Outcome::Queued, "build #1 of main")
         );
-        let recorded = store.deliveries(&repository.id, None, 10).await.unwrap();
+        let recorded = store.deliveries(&repository.id, &newest(10)).await.unwrap();
         assert_eq!(recorded.len(), 1);
         assert_eq!(
             (&recorded[0].builds, recorded[0].outcome, &recorded[0].reason),
@@ -82,7 +82,7 @@ async fn the_same_delivery_in_parallel_gives_one_build() {
             ..BuildFilter::default()
         };
         assert_eq!(store.builds(&all).await.unwrap().len(), 1);
-        assert_eq!(store.deliveries(&repository.id, None, 100).await.unwrap().len(), 50);
+        assert_eq!(store.deliveries(&repository.id, &newest(100)).await.unwrap().len(), 50);
     })
     .await;
 }
@@ -289,7 +289,8 @@ async fn a_group_is_answered_in_its_order_and_a_gone_repository_spoils_nothing()
         let mut pages = Vec::new();
         loop {
             let before = pages.last().map(|delivery: &Delivery| delivery.id.clone());
-            let page = store.deliveries(&repository.id, before.as_ref(), 20).await.unwrap();
+            let filter = DeliveryFilter { before, ..newest(20) };
+            let page = store.deliveries(&repository.id, &filter).await.unwrap();
             if page.is_empty() {
                 break;
             }

@@ -1,5 +1,6 @@
 //! Every test of the store runs on SQLite and on PostgreSQL.
 
+mod activity;
 mod audit;
 mod build_history;
 mod builds;
@@ -190,6 +191,14 @@ pub(super) fn delivery(repository: &Repository, requests: Vec<BuildRequest>) -> 
         commit: None,
         decided: vec![],
         requests,
+    }
+}
+
+/// The newest deliveries.
+pub(super) fn newest(limit: u32) -> DeliveryFilter {
+    DeliveryFilter {
+        limit,
+        ..DeliveryFilter::default()
     }
 }
 

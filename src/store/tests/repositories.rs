@@ -187,7 +187,7 @@ async fn deleting_takes_everything_along_and_its_workers_can_write_no_more() {
         assert_eq!(store.delete_repository(&repository.id).await.unwrap(), [id.to_string()]);
         assert_eq!(store.build(&id).await.unwrap(), None);
         assert_eq!(store.read_log(&id, 0, 10).await.unwrap(), None);
-        assert!(store.deliveries(&repository.id, None, 10).await.unwrap().is_empty());
+        assert!(store.deliveries(&repository.id, &newest(10)).await.unwrap().is_empty());
         assert!(matches!(
             store.append_log(&leased.lease, 5, b"x").await,
             Err(LeaseLost::Lost)

@@ -24,11 +24,12 @@ use crate::{
         rule::SourceType,
     },
     intake::RetryInputs,
-    store::{Build, BuildFilter, Sight, Worker},
+    store::{Accepted, Actor, Build, BuildFilter, Sight, User, Worker},
     web::{
         Web,
         audit::Origin,
         auth::{Caller, visible_repository},
+        build_selection::{BuildSelection, BuildSelectionParameters},
         json::StrictJson,
         parameters::{FromParameters, IdPath, Parameters, Query, RepositoryPath, Segments},
         problem::{FieldError, Problem},
@@ -210,29 +211,28 @@ pub fn still_visible(
     }
 }
 
+/// A build that the caller may stop or start again, and who they are: 401 without a token, 404 where it may not be seen, 403
+/// where it may only be seen.
+pub async fn writable_build<'a>(web: &Web, caller: &'a Caller, id: &str) -> Result<(Build, &'a User), Problem> {
+    caller.user()?;
+    let build = visible_build(web, caller, id).await?;
+    let user = caller.may(build.repository.namespace(), Role::Write)?;
+    Ok((build, user))
+}
+
 /// The parameters of [`list`].
 struct ListParameters {
     page: Page,
-    status: Option<Status>,
+    selection: BuildSelection,
 }
 
 impl FromParameters for ListParameters {
-    const NAMES: &'static [&'static str] = &["status", "limit", "cursor"];
+    const NAMES: &'static [&'static str] = &["status", "source_name", "rule", "cause", "limit", "cursor"];
 
     fn take_from(parameters: &mut Parameters) -> Result<Self, FieldError> {
-        let status = match parameters.take("status")? {
-            None => None,
-            Some(text) => Some(Status::parse(&text).ok_or_else(|| {
-                let known: Vec<&str> = Status::ALL.iter().map(|status| status.as_str()).collect();
-                FieldError::new(
-                    "status",
-                    format!("`{text}` is not a status; there are: {}", known.join(", ")),
-                )
-            })?),
-        };
         Ok(Self {
+            selection: BuildSelection::take_from(parameters)?,
             page: Page::take_from(parameters)?,
-            status,
         })
     }
 }
@@ -240,7 +240,7 @@ impl FromParameters for ListParameters {
 /// The builds that the caller may see, newest first.
 #[utoipa::path(get, path = "/api/v1/builds", tag = "builds",
     operation_id = "list_builds",
-    params(PageParameters, ("status" = Option<Status>, Query, description = "Only those in this state")),
+    params(PageParameters, BuildSelectionParameters),
     responses(
         (status = 200, body = List<BuildDocument>),
         (status = 401, body = Problem), (status = 422, body = Problem),
@@ -248,12 +248,11 @@ impl FromParameters for ListParameters {
 async fn list(
     State(web): State<Web>,
     caller: Caller,
-    Query(ListParameters { page, status }): Query<ListParameters>,
+    Query(ListParameters { page, selection }): Query<ListParameters>,
 ) -> Result<Json<List<BuildDocument>>, Problem> {
     let filter = BuildFilter {
-        status,
         sight: caller.sight(),
-        ..filter_of(&page)
+        ..filter_of(&page, &selection)
     };
     page_of_builds(&web, &page, &filter).await
 }
@@ -261,8 +260,7 @@ async fn list(
 /// The builds of a repository, newest first.
 #[utoipa::path(get, path = "/api/v1/repositories/{namespace}/{name}/builds", tag = "builds",
     operation_id = "list_builds_of_repository", params(
-        RepositoryPath, PageParameters,
-        ("status" = Option<Status>, Query, description = "Only those in this state"),
+        RepositoryPath, PageParameters, BuildSelectionParameters,
     ),
     responses(
         (status = 200, body = List<BuildDocument>),
@@ -272,24 +270,23 @@ async fn list_of_repository(
     State(web): State<Web>,
     caller: Caller,
     Segments(name): Segments<(String, String)>,
-    Query(ListParameters { page, status }): Query<ListParameters>,
+    Query(ListParameters { page, selection }): Query<ListParameters>,
 ) -> Result<Json<List<BuildDocument>>, Problem> {
     let repository = visible_repository(&web, &caller, &name).await?;
     let filter = BuildFilter {
         repository: Some(repository.id),
-        status,
         // That it may be seen has been decided.
         sight: Sight::Everything,
-        ..filter_of(&page)
+        ..filter_of(&page, &selection)
     };
     page_of_builds(&web, &page, &filter).await
 }
 
-fn filter_of(page: &Page) -> BuildFilter {
+fn filter_of(page: &Page, selection: &BuildSelection) -> BuildFilter {
     BuildFilter {
         before: page.cursor.as_deref().map(BuildId::from),
         limit: page.fetch(),
-        ..BuildFilter::default()
+        ..selection.filter()
     }
 }
 
@@ -341,12 +338,21 @@ async fn cancel(
     Query(()): Query<()>,
     body: StrictJson<Empty>,
 ) -> Result<(StatusCode, Json<BuildDocument>), Problem> {
-    caller.user()?;
-    let build = visible_build(&web, &caller, &id).await?;
-    let user = caller.may(build.repository.namespace(), Role::Write)?;
+    let (build, user) = writable_build(&web, &caller, &id).await?;
     let Empty {} = body.checked()?;
+    cancel_build(&web, &build, origin.actor(&user.name)).await?;
+    let build = visible_build(&web, &caller, &id).await?;
+    Ok((StatusCode::ACCEPTED, Json(Workers::look_up(&web).await?.show(build))))
+}
+
+/// Asks for a build to be canceled. 409 if it has ended otherwise.
+pub async fn cancel_build(web: &Web, build: &Build, actor: Actor) -> Result<(), Problem> {
     let was_queued = build.status == Status::Queued;
-    match web.store.request_cancel(&build.id, &user.name, web.clock.now()).await? {
+    match web
+        .store
+        .request_cancel(&build.id, &actor.name, web.clock.now())
+        .await?
+    {
         None => return Err(Problem::not_found("build")),
         Some(Status::Canceled) if was_queued => {
             web.signals.queue_changed();
@@ -362,11 +368,9 @@ async fn cancel(
     }
     web.logs.hub().changed(&build.id);
     let (name, namespace) = (build.repository.to_string(), build.repository.namespace());
-    let actor = origin.actor(&user.name);
     web.note(actor.did(Action::BuildCanceled, name, namespace, json!({ "build": build.number })))
         .await;
-    let build = visible_build(&web, &caller, &id).await?;
-    Ok((StatusCode::ACCEPTED, Json(Workers::look_up(&web).await?.show(build))))
+    Ok(())
 }
 
 /// What a retry builds.
@@ -404,19 +408,22 @@ async fn retry(
     Query(()): Query<()>,
     body: StrictJson<RetryInput>,
 ) -> Result<(StatusCode, Json<Started>), Problem> {
-    caller.user()?;
-    let build = visible_build(&web, &caller, &id).await?;
-    let user = caller.may(build.repository.namespace(), Role::Write)?;
-    let repository = web.store.repository_named(&build.repository).await?;
-    let repository = repository.ok_or_else(|| Problem::not_found("build"))?;
+    let (build, user) = writable_build(&web, &caller, &id).await?;
     let inputs = match body.checked()?.inputs {
         InputsChoice::Same => RetryInputs::Same,
         InputsChoice::Refresh => RetryInputs::Refresh,
     };
-    let accepted = web.intake.retry(&repository, &build, inputs, &user.name).await?;
+    let accepted = retry_build(&web, &build, inputs, origin.actor(&user.name)).await?;
+    Ok((StatusCode::ACCEPTED, Json(Started::new(accepted, vec![]))))
+}
+
+/// Tries a build again, as a new build. 409 if it has not ended, or its rule is gone.
+pub async fn retry_build(web: &Web, build: &Build, inputs: RetryInputs, actor: Actor) -> Result<Accepted, Problem> {
+    let repository = web.store.repository_named(&build.repository).await?;
+    let repository = repository.ok_or_else(|| Problem::not_found("build"))?;
+    let accepted = web.intake.retry(&repository, build, inputs, &actor.name).await?;
     let (name, namespace) = (build.repository.to_string(), build.repository.namespace());
-    let actor = origin.actor(&user.name);
     web.note(actor.did(Action::BuildRetried, name, namespace, json!({ "build": build.number })))
         .await;
-    Ok((StatusCode::ACCEPTED, Json(Started::new(accepted, vec![]))))
+    Ok(accepted)
 }

@@ -17,15 +17,16 @@ use crate::{
         audit::Action,
         delivery::Outcome,
         ids::{BuildId, DeliveryId},
+        repository::Repository,
     },
-    store::Delivery,
+    store::{Accepted, Actor, Delivery, DeliveryFilter},
     web::{
         Web,
         audit::Origin,
         auth::{Caller, repository_for},
         json::StrictJson,
-        parameters::{IdPath, Query, RepositoryPath, Segments},
-        problem::Problem,
+        parameters::{FromParameters, IdPath, Parameters, Query, RepositoryPath, Segments},
+        problem::{FieldError, Problem},
         webhooks::WebhookDocument,
     },
 };
@@ -70,9 +71,34 @@ impl From<Delivery> for DeliveryDocument {
     }
 }
 
+/// The parameters of [`list`].
+struct ListParameters {
+    page: Page,
+    outcome: Option<Outcome>,
+}
+
+impl FromParameters for ListParameters {
+    const NAMES: &'static [&'static str] = &["outcome", "limit", "cursor"];
+
+    fn take_from(parameters: &mut Parameters) -> Result<Self, FieldError> {
+        Ok(Self {
+            outcome: take_outcome(parameters)?,
+            page: Page::take_from(parameters)?,
+        })
+    }
+}
+
+/// The outcome that a list is narrowed to.
+pub fn take_outcome(parameters: &mut Parameters) -> Result<Option<Outcome>, FieldError> {
+    parameters.take_word("outcome", "outcome", Outcome::parse, Outcome::ALL.map(Outcome::as_str))
+}
+
 /// The deliveries of a repository, newest first.
 #[utoipa::path(get, path = "/api/v1/repositories/{namespace}/{name}/deliveries", tag = "deliveries",
-    operation_id = "list_deliveries", params(RepositoryPath, PageParameters), responses(
+    operation_id = "list_deliveries", params(
+        RepositoryPath, PageParameters,
+        ("outcome" = Option<Outcome>, Query, description = "Only those that led to this"),
+    ), responses(
     (status = 200, body = List<DeliveryDocument>),
     (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
     (status = 422, body = Problem),
@@ -81,14 +107,16 @@ async fn list(
     State(web): State<Web>,
     caller: Caller,
     Segments(name): Segments<(String, String)>,
-    Query(page): Query<Page>,
+    Query(ListParameters { page, outcome }): Query<ListParameters>,
 ) -> Result<Json<List<DeliveryDocument>>, Problem> {
     let (repository, _) = repository_for(&web, &caller, &name, Role::Write).await?;
-    let before = page.cursor.as_deref().map(DeliveryId::from);
-    let fetched = web
-        .store
-        .deliveries(&repository.id, before.as_ref(), page.fetch())
-        .await?;
+    let filter = DeliveryFilter {
+        outcome,
+        before: page.cursor.as_deref().map(DeliveryId::from),
+        after: None,
+        limit: page.fetch(),
+    };
+    let fetched = web.store.deliveries(&repository.id, &filter).await?;
     Ok(Json(page.cut(
         fetched,
         |delivery| delivery.id.as_str(),
@@ -115,22 +143,28 @@ async fn replay(
 ) -> Result<(StatusCode, Json<WebhookDocument>), Problem> {
     let (repository, user) = repository_for(&web, &caller, &(namespace, name), Role::Write).await?;
     let Empty {} = body.checked()?;
-    let found = web.store.delivery(&repository.id, &DeliveryId::from(id)).await?;
+    let accepted = replay_delivery(&web, &repository, &DeliveryId::from(id), origin.actor(&user.name)).await?;
+    Ok((StatusCode::ACCEPTED, Json(WebhookDocument::from(accepted))))
+}
+
+/// Takes a webhook once more. 409 if it has no body of its own.
+pub async fn replay_delivery(
+    web: &Web,
+    repository: &Repository,
+    id: &DeliveryId,
+    actor: Actor,
+) -> Result<Accepted, Problem> {
+    let found = web.store.delivery(&repository.id, id).await?;
     let (delivery, body) = found.ok_or_else(|| Problem::not_found("delivery"))?;
     let body = body.ok_or_else(|| {
         Problem::conflict(
             "this delivery has no body of its own: it was a click, or repeats an earlier one; replay that",
         )
     })?;
-    let accepted = web.intake.replay(&repository, &delivery, body).await?;
+    let accepted = web.intake.replay(repository, &delivery, body).await?;
     let (name, namespace) = (repository.name.to_string(), repository.name.namespace());
-    let actor = origin.actor(&user.name);
-    web.note(actor.did(
-        Action::DeliveryReplayed,
-        name,
-        namespace,
-        json!({ "delivery": delivery.id }),
-    ))
-    .await;
-    Ok((StatusCode::ACCEPTED, Json(WebhookDocument::from(accepted))))
+    let detail = json!({ "delivery": delivery.id });
+    web.note(actor.did(Action::DeliveryReplayed, name, namespace, detail))
+        .await;
+    Ok(accepted)
 }

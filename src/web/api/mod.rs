@@ -2,7 +2,7 @@
 
 mod audit;
 pub mod builds;
-mod deliveries;
+pub mod deliveries;
 mod document;
 mod health;
 mod logs;
@@ -15,7 +15,7 @@ mod repositories;
 mod save;
 mod stars;
 mod text_pieces;
-mod triggers;
+pub mod triggers;
 
 pub use self::{
     openapi::{described_routes, routes},

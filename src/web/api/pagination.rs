@@ -49,12 +49,7 @@ impl FromParameters for Page {
                 .filter(|limit| (1..=LARGEST_LIMIT).contains(limit))
                 .ok_or_else(|| FieldError::new("limit", format!("it is a number from 1 to {LARGEST_LIMIT}")))?,
         };
-        let cursor = parameters.take("cursor")?;
-        // Ids are what cursors are made of; to the outside both are opaque.
-        let is_id = |text: &String| text.len() == 32 && text.bytes().all(|c| c.is_ascii_hexdigit());
-        if cursor.as_ref().is_some_and(|cursor| !is_id(cursor)) {
-            return Err(FieldError::new("cursor", "it is the `next_cursor` of an earlier page"));
-        }
+        let cursor = parameters.take_id("cursor", "it is the `next_cursor` of an earlier page")?;
         Ok(Self { limit, cursor })
     }
 }

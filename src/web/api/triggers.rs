@@ -14,10 +14,11 @@ use crate::{
         event::is_object_name,
         ids::{BuildId, RuleId},
         image::is_valid_tag,
+        repository::Repository,
         rule::{SourceType, is_valid_ref_name},
     },
-    intake::{self, Trigger},
-    store::Accepted,
+    intake::{self, Trigger, Triggered},
+    store::{Accepted, Actor},
     web::{
         Web,
         audit::Origin,
@@ -35,21 +36,22 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
 /// What to build; nothing: every rule with a literal ref.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-struct TriggerInput {
+pub struct TriggerInput {
     /// With `source_name`: the rules that match this ref.
-    source_type: Option<SourceType>,
-    source_name: Option<String>,
+    pub source_type: Option<SourceType>,
+    pub source_name: Option<String>,
     /// Only the rules that make this tag.
-    docker_tag: Option<String>,
+    pub docker_tag: Option<String>,
     /// A full commit id, instead of what the ref points to.
-    commit: Option<String>,
+    pub commit: Option<String>,
     /// Without cache, whatever the rules say.
     #[serde(default)]
-    no_cache: bool,
+    pub no_cache: bool,
 }
 
 impl TriggerInput {
-    fn check(self) -> Result<Trigger, Problem> {
+    /// 422 where something in it cannot be.
+    pub fn check(self) -> Result<Trigger, Problem> {
         let mut errors = Vec::new();
         let source = match (self.source_type, self.source_name) {
             (Some(source_type), Some(name)) => {
@@ -161,16 +163,26 @@ async fn trigger(
 ) -> Result<(StatusCode, Json<Started>), Problem> {
     let (repository, user) = repository_for(&web, &caller, &name, Role::Write).await?;
     let trigger = body.checked()?.check()?;
-    let triggered = web.intake.trigger(&repository, &trigger, &user.name).await?;
-    let builds: Vec<i64> = triggered.accepted.queued.iter().map(|build| build.number).collect();
-    let (name, namespace) = (repository.name.to_string(), repository.name.namespace());
-    let actor = origin.actor(&user.name);
-    web.note(actor.did(Action::BuildTriggered, name, namespace, json!({ "builds": builds })))
-        .await;
+    let triggered = trigger_builds(&web, &repository, &trigger, origin.actor(&user.name)).await?;
     Ok((
         StatusCode::ACCEPTED,
         Json(Started::new(triggered.accepted, triggered.not_built)),
     ))
+}
+
+/// Starts builds by hand, whoever was found to be entitled.
+pub async fn trigger_builds(
+    web: &Web,
+    repository: &Repository,
+    trigger: &Trigger,
+    actor: Actor,
+) -> Result<Triggered, Problem> {
+    let triggered = web.intake.trigger(repository, trigger, &actor.name).await?;
+    let builds: Vec<i64> = triggered.accepted.queued.iter().map(|build| build.number).collect();
+    let (name, namespace) = (repository.name.to_string(), repository.name.namespace());
+    web.note(actor.did(Action::BuildTriggered, name, namespace, json!({ "builds": builds })))
+        .await;
+    Ok(triggered)
 }
 
 /// A ref that might be pushed.

@@ -2,22 +2,30 @@
 //! calls, and show it; every one works without script, except live updates.
 
 mod attempt_cookie;
+mod answer;
 mod audit_row;
 mod badge;
 mod build;
+mod build_actions;
 mod build_chart;
 mod build_failure;
+mod build_list;
 mod build_log;
 mod build_steps;
+mod builds;
 mod dashboard;
+mod deliveries;
 mod explore;
 mod form;
 mod markdown;
 mod notice;
 mod organisation;
 mod page;
+mod person;
 mod provider_refusal;
 mod provider_sign_in;
+mod payload;
+mod queue;
 mod repository;
 mod repository_head;
 mod repository_list;
@@ -26,6 +34,7 @@ mod set_up;
 pub(super) mod settings;
 mod sign_in;
 mod theme;
+mod trigger;
 mod viewer;
 mod words;
 
@@ -40,10 +49,16 @@ pub fn routes() -> Router<Web> {
     Router::new()
         .merge(provider_sign_in::routes())
         .merge(build::routes())
+        .merge(build_actions::routes())
+        .merge(builds::routes())
+        .merge(deliveries::routes())
+        .merge(queue::routes())
+        .merge(trigger::routes())
         .merge(build_log::routes())
         .merge(sign_in::routes())
         .merge(set_up::routes())
         .merge(settings::routes())
+        .merge(person::routes())
         .merge(badge::routes())
         .merge(dashboard::routes())
         .merge(explore::routes())

@@ -18,6 +18,7 @@ use super::{
     page::{PageResult, render, see_other},
     repository_head::{RepositoryHead, Tab, path_of},
     repository_tags::TagRow,
+    trigger::TriggerForm,
     viewer::Viewer,
     words::{When, short},
 };
@@ -52,6 +53,7 @@ pub(super) fn routes() -> Router<Web> {
 struct Overview {
     viewer: Viewer,
     head: RepositoryHead,
+    trigger: Option<TriggerForm>,
     pull: String,
     chart: Option<BuildChart>,
     readme: Option<Readme>,
@@ -140,6 +142,7 @@ async fn overview(
         tags: tags.into_iter().map(|tag| TagRow::new(tag, &image, now)).collect(),
         source: SourceAddress::new(&repository.source.url),
         updated: When::new(repository.updated_at, now),
+        trigger: TriggerForm::new(&viewer, &repository, &head.path),
         viewer,
         head,
     };

@@ -2,7 +2,10 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::domain::build::Cause;
+use crate::domain::{
+    build::{Cause, CauseKind},
+    delivery::Outcome,
+};
 
 /// A moment, ready to be shown: relative to when the page was made, and exact.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,6 +110,28 @@ pub fn cause(cause: &Cause, source_name: &str, commit: Option<&str>) -> String {
         (Cause::Manual { user }, _) => format!("triggered by {user}"),
         (Cause::Create { user }, _) => format!("first build, by {user}"),
         (Cause::Retry { user, .. }, _) => format!("retried by {user}"),
+    }
+}
+
+/// What starts builds, where one is chosen.
+pub fn cause_kind(kind: CauseKind) -> &'static str {
+    match kind {
+        CauseKind::Push => "a push",
+        CauseKind::Manual => "somebody's click",
+        CauseKind::Create => "a new repository",
+        CauseKind::Retry => "a retry",
+    }
+}
+
+/// What became of a delivery.
+pub fn outcome(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Queued => "queued",
+        Outcome::NoMatch => "no match",
+        Outcome::Skipped => "skipped",
+        Outcome::Refused => "refused",
+        Outcome::Ignored => "ignored",
+        Outcome::Duplicate => "duplicate",
     }
 }
 

@@ -22,6 +22,28 @@ function tellTime(root = document) {
   }
 }
 
+/** The words for how long something has taken so far. */
+function lasting(since, now = Date.now()) {
+  const seconds = Math.max(0, Math.floor((now - since) / 1000));
+  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+  return `${Math.floor(seconds / 3600)} h ${Math.floor(seconds / 60) % 60} min`;
+}
+
+function tellDurations(root = document) {
+  for (const part of root.querySelectorAll("[data-since]")) {
+    const words = lasting(Date.parse(part.dataset.since));
+    if (part.textContent !== words) part.textContent = words;
+  }
+}
+
+/** What the script makes of a page, or of a part of it that has just come. */
+function prepare(root = document) {
+  for (const box of root.querySelectorAll("[data-needs-script]")) box.hidden = false;
+  tellTime(root);
+  tellDurations(root);
+}
+
 /** Tells a screen reader what the eye sees. */
 export function announce(words) {
   document.getElementById("announcer").textContent = words;
@@ -37,6 +59,18 @@ export function flash(button, words) {
   button.classList.add("done");
   announce(words);
   setTimeout(() => button.classList.remove("done"), 1600);
+}
+
+/** Says on the page what was not done. */
+function refuse(words) {
+  document.querySelector(".notice.said")?.remove();
+  const notice = document.createElement("div");
+  notice.className = "notice bad said";
+  notice.setAttribute("role", "alert");
+  notice.append(document.createElement("div"));
+  notice.firstChild.textContent = words;
+  document.getElementById("main").prepend(notice);
+  notice.scrollIntoView({ block: "nearest" });
 }
 
 /** Hides what does not hold all the words that are typed: `<input data-filter="id">` over the children of that element. */
@@ -65,7 +99,9 @@ async function sendQuietly(form, button) {
     return form.requestSubmit(button);
   }
   const said = await answer.json().catch(() => ({}));
-  flash(button, said.notice ?? "Done");
+  document.querySelector(".notice.said")?.remove();
+  if (said.tone === "bad") refuse(said.notice);
+  else flash(button ?? form.querySelector("button"), said.notice ?? "Done");
   document.dispatchEvent(new CustomEvent("hullworks:changed"));
 }
 
@@ -110,12 +146,11 @@ document.addEventListener("submit", (event) => {
   }
 });
 
-document.addEventListener("hullworks:swapped", (event) => {
-  tellTime(event.target);
+document.addEventListener("hullworks:swapped", () => {
   for (const input of document.querySelectorAll("[data-filter]")) if (input.value) filter(input);
 });
 
-for (const box of document.querySelectorAll("[data-needs-script]")) box.hidden = false;
-tellTime();
+prepare();
 setInterval(tellTime, 20_000);
-watch();
+setInterval(tellDurations, 1000);
+watch(prepare);

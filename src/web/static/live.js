@@ -5,18 +5,37 @@ const PAUSE = 150;
 let waiting = null;
 let fetching = false;
 
-/** Follows every stream that the page names. */
-export function watch() {
-  const streams = new Set([...document.querySelectorAll("[data-live]")].map((part) => part.dataset.live));
-  for (const address of streams) {
+const sources = new Map();
+const over = new Set();
+let prepare = () => {};
+
+/** Follows every stream that the page names. `make` does to fresh parts what the script did to the page. */
+export function watch(make) {
+  prepare = make;
+  listen();
+  // Browsers open few connections to a host: what nobody looks at holds none, and is made true when somebody does.
+  document.addEventListener("visibilitychange", () => (document.hidden ? hush() : listen()));
+  document.addEventListener("hullworks:changed", refreshSoon);
+  addEventListener("pagehide", hush);
+  addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
+}
+
+function listen() {
+  if (document.hidden) return;
+  for (const part of document.querySelectorAll("[data-live]")) {
+    const address = part.dataset.live;
+    if (sources.has(address) || over.has(address)) continue;
     const source = new EventSource(address);
+    sources.set(address, source);
     source.addEventListener("change", refreshSoon);
     // The server says that there is nothing to wait for any more, or that one may no longer see it.
-    source.addEventListener("end", () => { source.close(); refreshSoon(); });
-    addEventListener("pagehide", () => source.close());
+    source.addEventListener("end", () => { source.close(); over.add(address); refreshSoon(); });
   }
-  document.addEventListener("hullworks:changed", refreshSoon);
-  addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
+}
+
+function hush() {
+  for (const source of sources.values()) source.close();
+  sources.clear();
 }
 
 function refreshSoon() {
@@ -41,7 +60,9 @@ async function refresh() {
 }
 
 function swap(old, fresh) {
-  if (!fresh || old.isEqualNode(fresh)) return;
+  if (!fresh) return;
+  prepare(fresh);
+  if (old.isEqualNode(fresh)) return;
   // What somebody is using must not be torn from under their hands.
   const active = old.contains(document.activeElement) ? document.activeElement : null;
   if (active?.matches("input:not([type=checkbox]), textarea, select") || old.querySelector("details[open] :focus")) return refreshLater();
