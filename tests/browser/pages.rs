@@ -27,6 +27,9 @@ const PUBLIC: Pages = &[
     ("", "/nowhere", Stranger),
     ("/sign-in", "/sign-in", Stranger),
     ("/explore", "/explore", Stranger),
+    ("/builds", "/builds", Stranger),
+    ("/queue", "/queue", Stranger),
+    ("/u/{name}", "/u/admin", Stranger),
     ("/stars", "/stars", Admin),
     ("/contributed", "/contributed", Admin),
 ];
@@ -39,6 +42,17 @@ const BUILDS: Pages = &[
     ("/r/{namespace}/{name}", "/r/admin/app", Stranger),
     ("/r/{namespace}/{name}", "/r/admin/app", Admin),
     ("/r/{namespace}/{name}/tags", "/r/admin/app/tags", Admin),
+    ("/r/{namespace}/{name}/builds", "/r/admin/app/builds", Stranger),
+    ("/r/{namespace}/{name}/builds", "/r/admin/app/builds", Admin),
+    ("/r/{namespace}/{name}/deliveries", "/r/admin/app/deliveries", Admin),
+    (
+        "/r/{namespace}/{name}/deliveries/{id}",
+        "/r/admin/app/deliveries/{delivery}",
+        Admin,
+    ),
+    ("/builds", "/builds", Admin),
+    ("/queue", "/queue", Admin),
+    ("/u/{name}", "/u/admin", Admin),
     ("/builds/{id}", "/builds/{succeeded}", Stranger),
     ("/builds/{id}", "/builds/{failed}", Admin),
     ("/builds/{id}", "/builds/{running}", Admin),
@@ -50,6 +64,7 @@ const SETTINGS: Pages = &[
     ("/settings/sessions", "/settings/sessions", Admin),
     ("/settings/tokens", "/settings/tokens", Admin),
     ("/settings/accounts", "/settings/accounts", Admin),
+    ("/settings/applications", "/settings/applications", Admin),
 ];
 
 /// Of an organisation `team` with a member and somebody invited.
@@ -70,6 +85,8 @@ const ELSEWHERE: &[&str] = &["/set-up"];
 /// Routes that answer something else than a page.
 const NO_PAGES: &[&str] = &[
     "/badge/{namespace}/{file}",
+    "/sign-in/oidc",
+    "/sign-in/oidc/callback",
     "/builds/{id}/log/lines",
     "/builds/{id}/log/outline",
     "/builds/{id}/log/search",
@@ -101,11 +118,11 @@ async fn public_pages_are_sound() {
 }
 
 #[tokio::test]
-async fn pages_of_builds_are_sound() {
+async fn pages_of_builds_and_their_repository_are_sound() {
     let stage = Stage::set().await;
     let gate = stage.gate();
-    let builds = furnish(&stage, &gate).await;
-    look_at(&stage, BUILDS, &builds).await;
+    let names = furnish(&stage, &gate).await;
+    look_at(&stage, BUILDS, &names).await;
     gate.open().await;
 }
 
@@ -174,7 +191,9 @@ async fn furnish(stage: &Stage, gate: &Gate) -> Vec<(&'static str, String)> {
         .push(&app, &[("Dockerfile", &stage.dockerfile(&gate.step()))])
         .await;
     gate.reached_by(1).await;
+    let delivery = id(&stage.server.deliveries(&app.name).await[0]);
     vec![
+        ("{delivery}", delivery),
         ("{succeeded}", id(&succeeded)),
         ("{failed}", id(&failed)),
         ("{running}", running),
