@@ -33,10 +33,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use self::{metrics::Metrics, password_work::PasswordWork, problem::Problem, throttle::Throttle};
-pub use self::{provider::SignInProvider, serve::serve};
-pub use self::serve::serve;
 use self::{live::LiveStreams, metrics::Metrics, password_work::PasswordWork, problem::Problem, throttle::Throttle};
+pub use self::{provider::SignInProvider, serve::serve};
 use crate::{
     build_log::BuildLogs,
     clock::Clock,

@@ -131,9 +131,20 @@ async fn a_persons_page_shows_what_the_viewer_may_see() {
         assert!(page.text.contains("/r/ann/app"), "{}", page.text);
         assert_eq!(page.text.contains("secret"), sees_all, "{}", page.text);
         assert!(page.text.contains("Two\nlines &#60;script&#62;"), "{}", page.text);
-        assert!(page.text.contains("href=\"https://example.com/?a=1&#38;b=&#34;\""), "{}", page.text);
-        assert!(!page.text.contains("<i>") && !page.text.contains("<script>alert"), "{}", page.text);
-        assert!(!page.text.contains("ann@example.com"), "an address is for its owner alone");
+        assert!(
+            page.text.contains("href=\"https://example.com/?a=1&#38;b=&#34;\""),
+            "{}",
+            page.text
+        );
+        assert!(
+            !page.text.contains("<i>") && !page.text.contains("<script>alert"),
+            "{}",
+            page.text
+        );
+        assert!(
+            !page.text.contains("ann@example.com"),
+            "an address is for its owner alone"
+        );
     }
     for path in ["/u/none", "/u/Ann", "/u/%00", "/u/..%2f"] {
         assert_eq!(app.browser("root").await.get(path).await.status, 404, "{path}");

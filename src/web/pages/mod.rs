@@ -1,8 +1,8 @@
 //! What people see in a browser: one file per page, each with its own `routes()`. Pages do what the API does, by the same
 //! calls, and show it; every one works without script, except live updates.
 
-mod attempt_cookie;
 mod answer;
+mod attempt_cookie;
 mod audit_row;
 mod badge;
 mod build;
@@ -21,10 +21,10 @@ mod markdown;
 mod notice;
 mod organisation;
 mod page;
+mod payload;
 mod person;
 mod provider_refusal;
 mod provider_sign_in;
-mod payload;
 mod queue;
 mod repository;
 mod repository_head;

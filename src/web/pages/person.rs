@@ -57,7 +57,10 @@ async fn show(
         let viewer = viewer.user().ok();
         viewer.is_some_and(|viewer| viewer.role_in(organisation).is_some())
     };
-    let organisations = web.store.organisations(&person.id, false, None, MOST_ORGANISATIONS).await?;
+    let organisations = web
+        .store
+        .organisations(&person.id, false, None, MOST_ORGANISATIONS)
+        .await?;
     let organisations = organisations.into_iter().map(|(organisation, _)| organisation.name);
     let organisations = organisations.filter(|name| shares(name)).collect();
     let mut parameters = ListParameters::default();
