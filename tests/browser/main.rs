@@ -14,5 +14,6 @@ mod first_day;
 mod hostile;
 mod log;
 mod pages;
+mod pictures;
 mod routes;
 mod stage;
