@@ -228,7 +228,7 @@ impl Watch {
         activity.hash(&mut hasher);
         if self.with_workers {
             for worker in self.web.store.workers_since(alive_since(self.web.clock.now())).await? {
-                (worker.id, worker.concurrency).hash(&mut hasher);
+                (worker.id, worker.concurrency, worker.paused).hash(&mut hasher);
             }
             matches!(&*self.web.engine.borrow(), EngineHealth::Down(_)).hash(&mut hasher);
         }

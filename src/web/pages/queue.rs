@@ -72,6 +72,8 @@ struct WorkerView {
     name: String,
     /// How long ago a worker was seen that is silent.
     silent_since: Option<When>,
+    /// It takes nothing new.
+    is_paused: bool,
     free: i64,
     builds: Vec<Item>,
 }
@@ -170,6 +172,7 @@ fn worker_views(workers: Vec<Worker>, running: Vec<Build>, words: &Workers, view
         if is_alive || !builds.is_empty() {
             views.push(WorkerView {
                 silent_since: (!is_alive).then(|| When::new(worker.last_seen_at, viewer.now)),
+                is_paused: worker.paused,
                 free: (worker.concurrency - builds.len() as i64).max(0),
                 name: worker.name,
                 builds,
@@ -185,6 +188,7 @@ fn worker_views(workers: Vec<Worker>, running: Vec<Build>, words: &Workers, view
         views.push(WorkerView {
             name: "a worker that has not told its name yet".to_owned(),
             silent_since: None,
+            is_paused: false,
             free: 0,
             builds: others,
         });
@@ -210,7 +214,7 @@ async fn starts(
     };
     let slots: i64 = workers
         .iter()
-        .filter(|worker| is_alive(worker, viewer.now))
+        .filter(|worker| is_alive(worker, viewer.now) && !worker.paused)
         .map(|worker| worker.concurrency)
         .sum();
     let running = running.iter().filter_map(|build| build.started_at);
