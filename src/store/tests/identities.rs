@@ -177,7 +177,10 @@ async fn whoever_is_shut_out_comes_in_by_no_identity_and_counts_as_no_administra
         assert_eq!(twin, SignedUp::IdentityTaken, "nor as somebody else");
         assert!(!store.set_admin(&ann.id, false).await.unwrap(), "nobody else is left");
         store.set_disabled("bob", false).await.unwrap();
-        assert_eq!(store.use_identity(subject("1"), at(3)).await.unwrap().unwrap().id, bob.id);
+        assert_eq!(
+            store.use_identity(subject("1"), at(3)).await.unwrap().unwrap().id,
+            bob.id
+        );
     })
     .await;
 }
