@@ -9,10 +9,10 @@ use super::{
     failure::Failure,
     output::Output,
     settings::SettingsArgs,
-    user::{open, parse_name},
+    user::{note_deed, open, parse_name},
 };
 use crate::{
-    domain::{access::Scope, ids::TokenId},
+    domain::{access::Scope, audit::Action as Deed, ids::TokenId},
     store::NewToken,
     tokens,
 };
@@ -87,6 +87,10 @@ impl Create {
                 expires_at: self.expires.map(|expires| created_at + expires),
             })
             .await;
+        if added.is_ok() {
+            let detail = serde_json::json!({ "user": user.name, "scope": self.scope });
+            note_deed(&opened, Deed::TokenCreated, &self.label, detail).await?;
+        }
         opened.store.close().await;
         added.map_err(|error| Failure::caused_by(&error))?;
         out.line(token.expose_secret())?;

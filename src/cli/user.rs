@@ -12,8 +12,14 @@ use super::{
 };
 use crate::{
     app::{self, Opened},
-    domain::{access::Access, ids::UserId, repository::check_name},
-    passwords, store,
+    domain::{
+        access::Access,
+        audit::{Action as Deed, By},
+        ids::UserId,
+        repository::check_name,
+    },
+    passwords,
+    store::{self, Actor},
 };
 
 /// Add people, list them, set their passwords
@@ -92,6 +98,15 @@ async fn add(name: String, is_admin: bool, settings: SettingsArgs) -> Result<(),
         access: Access::default(),
     };
     let added = opened.store.add_user(&user, &hash).await;
+    if matches!(added, Ok(true)) {
+        note_deed(
+            &opened,
+            Deed::UserCreated,
+            &user.name,
+            serde_json::json!({ "is_admin": is_admin }),
+        )
+        .await?;
+    }
     opened.store.close().await;
     match added.map_err(|error| Failure::caused_by(&error))? {
         true => {
@@ -131,6 +146,9 @@ async fn passwd(name: &str, settings: SettingsArgs) -> Result<(), Failure> {
     let hash = read_and_hash()?;
     let opened = open(&config).await?;
     let changed = opened.store.set_password(name, &hash, None).await;
+    if matches!(changed, Ok(true)) {
+        note_deed(&opened, Deed::PasswordChanged, name, serde_json::json!({})).await?;
+    }
     opened.store.close().await;
     match changed.map_err(|error| Failure::caused_by(&error))? {
         true => {
@@ -143,6 +161,18 @@ async fn passwd(name: &str, settings: SettingsArgs) -> Result<(), Failure> {
 
 fn to_json(user: &store::User) -> serde_json::Value {
     serde_json::json!({ "name": user.name, "is_admin": user.is_admin, "created_at": user.created_at })
+}
+
+/// Writes into the audit log what was done here. Nobody but the machine's owner can be named as the one who did it.
+pub async fn note_deed(opened: &Opened, deed: Deed, subject: &str, detail: serde_json::Value) -> Result<(), Failure> {
+    let actor = Actor {
+        at: opened.clock.now(),
+        name: String::new(),
+        by: By::CommandLine,
+        address: String::new(),
+    };
+    let noted = opened.store.record_audit(&actor.did(deed, subject, "", detail)).await;
+    noted.map_err(|error| Failure::caused_by(&error))
 }
 
 /// Opens the installation's database and key file.

@@ -287,6 +287,12 @@ impl World {
         ] {
             self.as_root(Method::PUT, path, credentials(self)).await;
         }
+        let delivery = format!("delivery-{}", self.turn);
+        let pushed = payload("refs/heads/main", &commit('a'), &delivery);
+        let (status, answer) = self.app.push(&repository, &delivery, &pushed).await;
+        assert_eq!(status, 202, "{answer:#}");
+        self.delivery = text(&answer["delivery"]);
+        // After the push, which would take the place of what waits for the same branch.
         self.ended = self.started().await;
         self.as_root(
             Method::POST,
@@ -295,11 +301,6 @@ impl World {
         )
         .await;
         self.build = self.started().await;
-        let delivery = format!("delivery-{}", self.turn);
-        let pushed = payload("refs/heads/main", &commit('a'), &delivery);
-        let (status, answer) = self.app.push(&repository, &delivery, &pushed).await;
-        assert_eq!(status, 202, "{answer:#}");
-        self.delivery = text(&answer["delivery"]);
         let invitation = json!({ "invitee": "guest@example.com", "role": "read" });
         let made = self
             .as_root(Method::POST, "/api/v1/organisations/team/invitations", invitation)

@@ -188,8 +188,22 @@ async fn owners_read_what_was_done_and_others_do_not() {
 async fn private_repositories_are_on_the_page_for_members_alone() {
     let app = App::start().await;
     team(&app).await;
-    app.put("/api/v1/repositories/team/hidden", document()).await;
-    assert!(app.browser("ann").await.get("/o/team").await.text.contains("hidden"));
-    assert!(!app.browser("bob").await.get("/o/team").await.text.contains("hidden"));
-    assert!(!app.stranger().get("/o/team").await.text.contains("hidden"));
+    app.put("/api/v1/repositories/team/shy", document()).await;
+    assert!(
+        app.browser("ann")
+            .await
+            .get("/o/team")
+            .await
+            .text
+            .contains("/r/team/shy")
+    );
+    assert!(
+        !app.browser("bob")
+            .await
+            .get("/o/team")
+            .await
+            .text
+            .contains("/r/team/shy")
+    );
+    assert!(!app.stranger().get("/o/team").await.text.contains("/r/team/shy"));
 }

@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use super::*;
 
 #[tokio::test]
@@ -154,4 +156,34 @@ async fn a_list_holds_ones_own_organisations_with_the_role_and_all_for_administr
         assert_eq!(listed(&bob, true).await, all);
     })
     .await;
+}
+
+#[tokio::test]
+async fn users_of_an_older_version_keep_their_names() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = sqlite_file(&directory);
+    let options = SqliteConnectOptions::new().filename(&file).create_if_missing(true);
+    let pool = SqlitePool::connect_with(options).await.unwrap();
+    let mut older = sqlx::migrate!();
+    let is_older = |migration: &&sqlx::migrate::Migration| migration.version < 3;
+    older.migrations = Cow::Owned(older.migrations.iter().filter(is_older).cloned().collect());
+    older.run(&pool).await.unwrap();
+    sqlx::query(
+        "insert into users (id, name, password_hash, is_admin, created_at) values ($1, 'ann', 'hash', true, $2)",
+    )
+    .bind(UserId::new().as_str())
+    .bind(at(0))
+    .execute(&pool)
+    .await
+    .unwrap();
+    pool.close().await;
+    let store = Store::open_sqlite(&file).await.unwrap();
+    let ann = store.user_named("ann").await.unwrap().unwrap();
+    let new = new_organisation("ann");
+    let added = store
+        .add_organisation(&new, &ann.id, true, &actor("ann"))
+        .await
+        .unwrap();
+    assert_eq!(added, OrganisationAdded::NameTaken);
+    store.close().await;
 }

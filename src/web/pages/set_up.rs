@@ -5,6 +5,7 @@ use axum::{Router, extract::State, response::IntoResponse, routing::get};
 use http::StatusCode;
 use secrecy::SecretString;
 use serde::Deserialize;
+use serde_json::json;
 
 use super::{
     form::{FormErrors, Unsigned},
@@ -14,10 +15,10 @@ use super::{
     viewer::Viewer,
 };
 use crate::{
-    domain::{access::Access, ids::UserId, repository::check_name},
+    domain::{access::Access, audit::Action, ids::UserId, repository::check_name},
     store::{SetUp, User},
     tokens::{normal_set_up_code, token_hash},
-    web::{Web, parameters::Query, password_work::typed, session, visitor::Visitor},
+    web::{Web, audit::Origin, parameters::Query, password_work::typed, session, visitor::Visitor},
 };
 
 pub(super) fn routes() -> Router<Web> {
@@ -69,6 +70,7 @@ async fn show(State(web): State<Web>, viewer: Viewer, Query(()): Query<()>) -> P
 async fn set_up(
     State(web): State<Web>,
     visitor: Visitor,
+    origin: Origin,
     viewer: Viewer,
     Query(()): Query<()>,
     Unsigned(form): Unsigned<FirstAdministrator>,
@@ -128,6 +130,13 @@ async fn set_up(
         address = visitor.address_text(),
         "the first administrator was made"
     );
+    let detail = json!({ "is_admin": true, "through": "the set-up code" });
+    web.note(
+        origin
+            .actor(&user.name)
+            .did(Action::UserCreated, &user.name, "", detail),
+    )
+    .await;
     let cookie = session::begin(&web, &user.id, viewer.session.as_ref(), &visitor).await?;
     let welcome = Notice::good("Welcome. You administer this server now; the set-up code is used up.");
     Ok((cookie, done("/", &welcome)).into_response())

@@ -5,11 +5,14 @@ use axum::{Router, extract::State, response::IntoResponse, routing::get};
 use http::StatusCode;
 use secrecy::SecretString;
 use serde::Deserialize;
+use serde_json::json;
 
 use crate::{
+    domain::audit::Action,
     passwords,
     web::{
         Web,
+        audit::Origin,
         pages::{
             form::{FormErrors, Submitted},
             notice::Notice,
@@ -75,6 +78,7 @@ async fn hash_of(web: &Web, viewer: &Viewer) -> Result<Option<String>, Problem> 
 async fn save(
     State(web): State<Web>,
     visitor: Visitor,
+    origin: Origin,
     Query(()): Query<()>,
     Submitted { viewer, form }: Submitted<PasswordForm>,
 ) -> PageResult {
@@ -107,6 +111,13 @@ async fn save(
         false => 0,
     };
     web.signals.access_changed();
+    let detail = json!({ "tokens_revoked": form.revoke_tokens });
+    web.note(
+        origin
+            .actor(&user.name)
+            .did(Action::PasswordChanged, &user.name, "", detail),
+    )
+    .await;
     let cookie = session::begin(&web, &user.id, None, &visitor).await?;
     let mut said = "Your password was changed, and every other session ended.".to_owned();
     if form.revoke_tokens {

@@ -9,12 +9,14 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
+use serde_json::json;
 
 use crate::{
-    domain::ids::SessionId,
+    domain::{audit::Action, ids::SessionId},
     store::StoredSession,
     web::{
         Web,
+        audit::Origin,
         pages::{
             form::Submitted,
             notice::Notice,
@@ -90,29 +92,50 @@ async fn show(State(web): State<Web>, viewer: Viewer, Query(()): Query<()>) -> P
     })
 }
 
-async fn end(State(web): State<Web>, Query(()): Query<()>, Submitted { viewer, form }: Submitted<End>) -> PageResult {
+async fn end(
+    State(web): State<Web>,
+    origin: Origin,
+    Query(()): Query<()>,
+    Submitted { viewer, form }: Submitted<End>,
+) -> PageResult {
+    let user = viewer.user()?;
     let ended = SessionId::from(form.id);
+    let was_ended = origin
+        .actor(&user.name)
+        .did(Action::SessionEnded, &user.name, "", json!({}));
     if let Some(own) = viewer.session.as_ref().filter(|own| own.id == ended) {
-        return Ok((session::end(&web, own).await?, see_other("/sign-in")).into_response());
+        let cookie = session::end(&web, own).await?;
+        web.note(was_ended).await;
+        return Ok((cookie, see_other("/sign-in")).into_response());
     }
-    if !web.store.end_session(&viewer.user()?.id, &ended).await? {
+    if !web.store.end_session(&user.id, &ended).await? {
         return Err(Problem::not_found("session"));
     }
     web.signals.access_changed();
+    web.note(was_ended).await;
     Ok(done(PATH, &Notice::good("The session was ended.")))
 }
 
 async fn end_others(
     State(web): State<Web>,
+    origin: Origin,
     Query(()): Query<()>,
     Submitted {
         viewer,
         form: EndOthers {},
     }: Submitted<EndOthers>,
 ) -> PageResult {
+    let user = viewer.user()?;
     let own = viewer.session.as_ref().map(|session| &session.id);
-    web.store.end_sessions(&viewer.user()?.id, own).await?;
+    let sessions = web.store.end_sessions(&user.id, own).await?;
     web.signals.access_changed();
+    let detail = json!({ "sessions": sessions });
+    web.note(
+        origin
+            .actor(&user.name)
+            .did(Action::SessionEnded, &user.name, "", detail),
+    )
+    .await;
     Ok(done(PATH, &Notice::good("Every other session was ended.")))
 }
 

@@ -10,15 +10,17 @@ use chrono::{DateTime, TimeDelta, Utc};
 use http::StatusCode;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
+use serde_json::json;
 
 use super::check_line;
 use crate::{
-    domain::{access::Scope, ids::TokenId},
+    domain::{access::Scope, audit::Action, ids::TokenId},
     store::{NewToken, StoredToken},
     tokens,
     web::{
         Web,
         api::Page,
+        audit::Origin,
         pages::{
             form::{FormErrors, Submitted},
             notice::Notice,
@@ -192,6 +194,7 @@ fn explanation(scope: Scope) -> &'static str {
 
 async fn create(
     State(web): State<Web>,
+    origin: Origin,
     Query(page): Query<Page>,
     Submitted { viewer, form }: Submitted<TokenForm>,
 ) -> PageResult {
@@ -230,6 +233,13 @@ async fn create(
         expires_at: days.map(|days| viewer.now + TimeDelta::days(days)),
     };
     web.store.add_token(&new).await?;
+    let detail = json!({ "scope": filled.scope, "expires_at": new.expires_at });
+    web.note(
+        origin
+            .actor(&viewer.user()?.name)
+            .did(Action::TokenCreated, &filled.label, "", detail),
+    )
+    .await;
     let fresh = Some(token.expose_secret().to_owned());
     render(
         &web,
@@ -261,6 +271,7 @@ fn check(label: &str, is_known_expiry: bool) -> Vec<FieldError> {
 
 async fn revoke(
     State(web): State<Web>,
+    origin: Origin,
     Query(()): Query<()>,
     Submitted { viewer, form }: Submitted<RevokeForm>,
 ) -> PageResult {
@@ -272,5 +283,11 @@ async fn revoke(
         return Err(Problem::not_found("token"));
     };
     web.signals.access_changed();
+    web.note(
+        origin
+            .actor(&viewer.user()?.name)
+            .did(Action::TokenRevoked, &label, "", json!({})),
+    )
+    .await;
     Ok(done(PATH, &Notice::good(format!("The token “{label}” was revoked."))))
 }
