@@ -374,9 +374,8 @@ async fn what_a_push_brings_is_escaped_on_every_page() {
 #[tokio::test]
 async fn members_switch_between_their_own_and_their_organisations_repositories() {
     let app = App::start().await;
-    let organisation = Some(json!({}));
     let path = "/api/v1/organisations/team";
-    let (status, answer) = app.call(&app.ann, Method::PUT, path, organisation).await;
+    let (status, answer) = app.post("/api/v1/organisations", json!({ "name": "team" })).await;
     assert_eq!(status, 201, "{answer:#}");
     repository(&app, "own", "public", "").await;
     let mut unseen = document();
