@@ -12,7 +12,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install what is missing, start a Docker Engine if none runs
-	@scripts/setup.sh packages rust nextest axe engine
+	@scripts/setup.sh packages rust nextest axe oidc engine
 
 demo: ## Start everything, push a commit, watch it become an image, run it
 	@scripts/demo.sh

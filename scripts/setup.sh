@@ -6,6 +6,7 @@
 #   rust           checks the Rust toolchain
 #   nextest        installs cargo-nextest
 #   axe            fetches axe-core, which the browser tests hold pages against, into target/
+#   oidc           installs the OpenID Connect provider that the tests sign in through, into target/
 #   engine         starts a Docker Engine if none answers, and gives this user access to it
 #   engine-stop    ends the engine that `engine` started; any other is left alone
 
@@ -35,6 +36,9 @@ PACKAGES='
     shellcheck       shellcheck
     chromium         chromium
     chromedriver     chromium-driver
+    node             nodejs
+    npm              npm
+    aiosmtpd         python3-aiosmtpd
 '
 
 missing_packages() {
@@ -151,6 +155,18 @@ setup_axe() {
     rm -f "$archive"
 }
 
+setup_oidc() {
+    local from=$ROOT/tests/support/oidc directory=$ROOT/target/oidc-provider
+    # Copied last, so that a broken run leaves nothing that looks complete.
+    cmp -s "$from/package-lock.json" "$directory/installed.json" && return
+    note "installing the OpenID Connect provider for the tests"
+    mkdir -p "$directory"
+    cp "$from/package.json" "$from/package-lock.json" "$directory/"
+    (cd "$directory" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null) ||
+        fail "the OpenID Connect provider could not be installed" "It is needed for the tests alone."
+    cp "$from/package-lock.json" "$directory/installed.json"
+}
+
 engine_answers() {
     docker version --format '{{.Server.Version}}' >/dev/null 2>&1
 }
@@ -214,10 +230,11 @@ for part in "$@"; do
     rust) setup_rust ;;
     nextest) setup_nextest ;;
     axe) setup_axe ;;
+    oidc) setup_oidc ;;
     engine) setup_engine ;;
     engine-stop) end_engine ;;
     *)
-        echo "usage: scripts/setup.sh [packages|rust|nextest|axe|engine|engine-stop]..." >&2
+        echo "usage: scripts/setup.sh [packages|rust|nextest|axe|oidc|engine|engine-stop]..." >&2
         exit 2
         ;;
     esac

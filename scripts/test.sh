@@ -27,7 +27,7 @@ check() {
 }
 
 step "Tools, Docker Engine, PostgreSQL"
-scripts/setup.sh packages rust nextest axe engine
+scripts/setup.sh packages rust nextest axe oidc engine
 TEST_DATABASE_URL=$(scripts/postgres.sh start "$POSTGRES_DIR")
 export TEST_DATABASE_URL
 note "$(cargo --version), Docker Engine $(docker version --format '{{.Server.Version}}')"

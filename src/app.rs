@@ -16,15 +16,17 @@ use crate::{
     janitor,
     layout::{DataDir, LayoutError},
     logs::sealed::SealedLogs,
+    mail::{MailError, Mailer},
     oidc::{Oidc, OidcConfig, OidcError},
     registry::{Registries, RegistriesConfig, RegistryError},
+    reporter::{self, ReporterParts},
     signals::Signals,
     source::{SourceConfig, SourceError, Sources},
     store::{Store, StoreError},
     tokens,
     vault::{Vault, VaultError},
     web::{self, SignInProvider},
-    worker::{Parts, Worker, WorkerSettings},
+    worker::{Parts, Places, Worker, WorkerSettings},
 };
 
 /// The fact by which the database knows the key that sealed its secrets.
@@ -53,6 +55,8 @@ pub enum AppError {
     Source(#[from] SourceError),
     #[error("failed to set up the registry client: {0}")]
     Registry(#[from] RegistryError),
+    #[error(transparent)]
+    Mail(#[from] MailError),
     #[error("oidc: {0}")]
     Oidc(#[from] OidcError),
     #[error("failed to open the sealed logs: {0}")]
@@ -133,6 +137,14 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
             default_registry: config.default_registry.clone(),
         },
     );
+    let mailer = mailer(&config)?;
+    let reporting = ReporterParts {
+        store: opened.store.clone(),
+        logs: logs.clone(),
+        clock: opened.clock.clone(),
+        signals: signals.clone(),
+        base_url: config.base_url(address),
+    };
     let state = web::AppState {
         store: opened.store.clone(),
         intake,
@@ -149,13 +161,15 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
             default_registry: config.default_registry.clone(),
             data_dir: opened.data_dir.path().to_owned(),
             builds_here: config.concurrency > 0,
-            sends_mail: config.mail.is_some(),
+            started_with: config.shown(),
+            sends_mail: mailer.is_some(),
         },
     };
     tracing::info!(%address, data_dir = %opened.data_dir.path().display(), "listening");
     offer_set_up(&opened.store, &config.base_url(address)).await?;
     let tasks = TaskTracker::new();
     tasks.spawn(worker.run(shutdown.clone()));
+    tasks.spawn(reporter::run(reporting, mailer, shutdown.clone()));
     tasks.spawn(janitor::run(opened.store.clone(), logs, signals, shutdown.clone()));
     tasks.close();
     web::serve(listener, web::router(state), shutdown.clone()).await;
@@ -218,6 +232,11 @@ fn sign_in_provider(config: &Config) -> Result<Option<SignInProvider>, AppError>
     }))
 }
 
+fn mailer(config: &Config) -> Result<Option<Mailer>, AppError> {
+    let mail = config.mail.as_ref();
+    Ok(mail.map(|mail| Mailer::new(&mail.smtp_url, &mail.from)).transpose()?)
+}
+
 fn build_logs(opened: &Opened) -> Result<Arc<BuildLogs>, AppError> {
     let sealed = SealedLogs::new(opened.data_dir.logs()).map_err(AppError::Logs)?;
     Ok(Arc::new(BuildLogs::new(opened.store.clone(), sealed)))
@@ -260,6 +279,12 @@ fn parts(config: &Config, opened: &Opened, signals: &Signals, logs: &Arc<BuildLo
             },
             allowed_frontends: config.allowed_frontends.clone(),
             source_policy: source_policy(config),
+            places: Places {
+                data_dir: opened.data_dir.path().to_owned(),
+                database: config.database_url.is_none().then(|| opened.data_dir.database()),
+                logs: opened.data_dir.logs(),
+                mirrors: opened.data_dir.mirrors(),
+            },
         },
     })
 }

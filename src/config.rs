@@ -98,6 +98,54 @@ impl Default for BaseImages {
     }
 }
 
+impl Config {
+    /// Name and value of what the service was started with, for its administrators to read: never a secret.
+    pub fn shown(&self) -> Vec<(&'static str, String)> {
+        let or_none = |value: Option<String>| value.unwrap_or_else(|| "none".to_owned());
+        let listed = |values: &[String]| match values {
+            [] => "none".to_owned(),
+            values => values.join(", "),
+        };
+        vec![
+            ("data_dir", self.data_dir.display().to_string()),
+            ("listen", self.listen.to_string()),
+            ("public_url", or_none(self.public_url.as_ref().map(Url::to_string))),
+            (
+                "database_url",
+                self.database_url
+                    .as_deref()
+                    .map_or_else(|| "SQLite in data_dir".to_owned(), without_password),
+            ),
+            ("docker_host", or_none(self.docker_host.clone())),
+            ("concurrency", self.concurrency.to_string()),
+            ("builder", format!("{:?}", self.builder).to_lowercase()),
+            ("build_timeout_seconds", self.build_timeout_seconds.to_string()),
+            ("drain_seconds", self.drain_seconds.to_string()),
+            ("max_log_bytes", self.max_log_bytes.to_string()),
+            ("max_source_bytes", self.max_source_bytes.to_string()),
+            ("default_registry", or_none(self.default_registry.clone())),
+            ("insecure_registries", listed(&self.insecure_registries)),
+            ("allowed_frontends", listed(&self.allowed_frontends)),
+            ("allow_local_sources", self.allow_local_sources.to_string()),
+            ("allow_private_sources", self.allow_private_sources.to_string()),
+            ("log", self.log.clone()),
+            ("oidc", if self.oidc.is_some() { "set up" } else { "none" }.to_owned()),
+            ("mail", if self.mail.is_some() { "set up" } else { "none" }.to_owned()),
+        ]
+    }
+}
+
+/// The address of a database, without what proves who asks.
+fn without_password(address: &str) -> String {
+    let Ok(mut url) = Url::parse(address) else {
+        return "set".to_owned();
+    };
+    // It cannot have a password if it cannot be given none.
+    let _ = url.set_password(None);
+    url.set_query(None);
+    url.to_string()
+}
+
 /// One layer of settings: a file, or flags and environment. What is left out is `None`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -29,6 +29,11 @@ pub fn registry_hook(registry_id: &str) -> String {
     format!("registry-hook:{registry_id}")
 }
 
+/// Purpose of a secret on its way to the one page that shows it, in the browser for which it was made.
+pub fn shown_once(session_id: &str, repository_id: &str) -> String {
+    format!("shown-once:{session_id}:{repository_id}")
+}
+
 /// Purpose of what a browser keeps while somebody signs in through the provider.
 pub fn sign_in_attempt() -> String {
     "sign-in-attempt".to_owned()

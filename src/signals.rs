@@ -13,6 +13,7 @@ pub struct Signals(Arc<Bells>);
 struct Bells {
     queue: Notify,
     cancel: Notify,
+    clean_up: Notify,
     ended: Notify,
     access: Notify,
     /// Rung with the others that tell of builds, and by itself.
@@ -30,6 +31,11 @@ impl Signals {
     pub fn cancel_requested(&self) {
         self.0.cancel.notify_waiters();
         self.0.shown.notify_waiters();
+    }
+
+    /// An administrator asked for a clean-up.
+    pub fn clean_up_requested(&self) {
+        self.0.clean_up.notify_waiters();
     }
 
     /// A build ended.
@@ -56,6 +62,11 @@ impl Signals {
     /// Waits for [`Self::cancel_requested`], at most for `poll`.
     pub fn on_cancel_request(&self, poll: Duration) -> impl Future<Output = ()> + Send + '_ {
         wait(&self.0.cancel, poll)
+    }
+
+    /// Waits for [`Self::clean_up_requested`], at most for `poll`.
+    pub fn on_clean_up_request(&self, poll: Duration) -> impl Future<Output = ()> + Send + '_ {
+        wait(&self.0.clean_up, poll)
     }
 
     /// Waits for [`Self::build_ended`], at most for `poll`.

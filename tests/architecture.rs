@@ -26,6 +26,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("engine", &["domain"]),
     ("registry", &["domain"]),
     ("logs", &["domain"]),
+    ("mail", &["domain"]),
     ("oidc", &["domain"]),
     // Where logs are, growing or sealed.
     ("build_log", &["domain", "logs", "store"]),
@@ -34,6 +35,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "intake",
         &["clock", "domain", "forge", "secrets", "signals", "store", "vault"],
+    ),
+    (
+        "reporter",
+        &["build_log", "clock", "domain", "logs", "mail", "signals", "store"],
     ),
     ("janitor", &["build_log", "logs", "signals", "store"]),
     (
@@ -84,8 +89,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "janitor",
             "layout",
             "logs",
+            "mail",
             "oidc",
             "registry",
+            "reporter",
             "signals",
             "source",
             "store",
@@ -119,6 +126,7 @@ const ONLY_IN: &[(&str, &str)] = &[
     ("bollard_buildkit_proto", "engine"),
     ("tonic", "engine"),
     ("git2", "source"),
+    ("lettre", "mail"),
     ("oauth2", "oidc"),
     ("jsonwebtoken", "oidc"),
     ("axum", "web"),

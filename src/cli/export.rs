@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    apply::document::{self, File, Registry, Repository, Rule, Source, render},
+    apply::document::{self, File, Limits, Registry, Repository, Rule, Source, render},
     client::{Client, ClientError},
     failure::Failure,
     output::{Output, note},
@@ -103,6 +103,9 @@ fn entry_of_repository(mut document: Value, unknown: &mut BTreeSet<String>) -> V
     }
     let mut entry = known_part::<Repository>(document, "repositories", unknown);
     entry["source"] = known_part::<Source>(entry["source"].take(), "repositories.source", unknown);
+    if !entry["limits"].is_null() {
+        entry["limits"] = known_part::<Limits>(entry["limits"].take(), "repositories.limits", unknown);
+    }
     for rule in entry["rules"].as_array_mut().into_iter().flatten() {
         *rule = known_part::<Rule>(rule.take(), "repositories.rules", unknown);
     }
@@ -135,7 +138,8 @@ mod tests {
             "source": {"provider": "github", "url": "https://x/y.git", "account": null, "submodules": true,
                 "credentials_set": true},
             "rules": [{"id": "r", "source_type": "branch", "source": "main", "docker_tag": "1.20"}],
-            "links": [], "detect_base_images": true, "created_at": "2026-01-01T00:00:00Z",
+            "links": [], "detect_base_images": true,
+            "limits": {"timeout_seconds": null, "memory_bytes": null, "cpus": null}, "created_at": "2026-01-01T00:00:00Z",
             "updated_at": "2026-01-01T00:00:00Z", "stars": 1, "pulls": 2, "last_build": null,
             "webhook": {"url": "http://x", "secret_set": true}, "build_secrets_set": ["npm"],
         });
@@ -150,6 +154,7 @@ mod tests {
             "credentials",
             "secrets",
             "stars",
+            "limits",
             "namespace:",
             "id:",
         ] {

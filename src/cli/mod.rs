@@ -5,7 +5,6 @@
 
 mod apply;
 mod archive;
-mod audit;
 mod backup;
 mod builds;
 mod cancel;

@@ -5,15 +5,14 @@ use clap::Subcommand;
 use secrecy::ExposeSecret;
 
 use super::{
-    audit::write_down,
     duration::parse_duration,
     failure::Failure,
     output::Output,
     settings::SettingsArgs,
-    user::{open, parse_name},
+    user::{note_deed, open, parse_name},
 };
 use crate::{
-    domain::{access::Scope, audit, ids::TokenId},
+    domain::{access::Scope, audit::Action as Deed, ids::TokenId},
     store::NewToken,
     tokens,
 };
@@ -88,13 +87,12 @@ impl Create {
                 expires_at: self.expires.map(|expires| created_at + expires),
             })
             .await;
-        let detail = serde_json::json!({ "scope": self.scope });
-        let written = match added {
-            Ok(()) => write_down(&opened, audit::Action::TokenCreated, &self.label, &user.name, detail).await,
-            Err(error) => Err(Failure::caused_by(&error)),
-        };
+        if added.is_ok() {
+            let detail = serde_json::json!({ "user": user.name, "scope": self.scope });
+            note_deed(&opened, Deed::TokenCreated, &self.label, detail).await?;
+        }
         opened.store.close().await;
-        written?;
+        added.map_err(|error| Failure::caused_by(&error))?;
         out.line(token.expose_secret())?;
         Ok(())
     }

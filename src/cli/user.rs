@@ -6,15 +6,20 @@ use clap::Subcommand;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
-    audit::write_down,
     failure::Failure,
     output::{Output, note},
     settings::SettingsArgs,
 };
 use crate::{
     app::{self, Opened},
-    domain::{access::Access, audit, ids::UserId, repository::check_name},
-    passwords, store,
+    domain::{
+        access::Access,
+        audit::{Action as Deed, By},
+        ids::UserId,
+        repository::check_name,
+    },
+    passwords,
+    store::{self, Actor},
 };
 
 /// Add people, list them, set their passwords
@@ -93,17 +98,24 @@ async fn add(name: String, is_admin: bool, settings: SettingsArgs) -> Result<(),
         access: Access::default(),
     };
     let added = opened.store.add_user(&user, &hash).await;
-    let detail = serde_json::json!({ "is_admin": is_admin });
-    let added = written_down(&opened, added, audit::Action::UserCreated, &user.name, detail).await;
+    if matches!(added, Ok(true)) {
+        note_deed(
+            &opened,
+            Deed::UserCreated,
+            &user.name,
+            serde_json::json!({ "is_admin": is_admin }),
+        )
+        .await?;
+    }
     opened.store.close().await;
-    match added? {
+    match added.map_err(|error| Failure::caused_by(&error))? {
         true => {
             note(&format!("added {}", user.name));
             Ok(())
         }
         false => Err(Failure::Failed(format!(
-            "{0} is taken; if it is a user and no organisation, `hullworks user passwd {0}` sets a new password",
-            user.name
+            "there is a user {} already; `hullworks user passwd {}` sets a new password",
+            user.name, user.name
         ))),
     }
 }
@@ -134,10 +146,11 @@ async fn passwd(name: &str, settings: SettingsArgs) -> Result<(), Failure> {
     let hash = read_and_hash()?;
     let opened = open(&config).await?;
     let changed = opened.store.set_password(name, &hash, None).await;
-    let detail = serde_json::json!({});
-    let changed = written_down(&opened, changed, audit::Action::PasswordChanged, name, detail).await;
+    if matches!(changed, Ok(true)) {
+        note_deed(&opened, Deed::PasswordChanged, name, serde_json::json!({})).await?;
+    }
     opened.store.close().await;
-    match changed? {
+    match changed.map_err(|error| Failure::caused_by(&error))? {
         true => {
             note(&format!("changed the password of {name}"));
             Ok(())
@@ -146,23 +159,20 @@ async fn passwd(name: &str, settings: SettingsArgs) -> Result<(), Failure> {
     }
 }
 
-/// Whether it was done; if so, the audit log has it.
-async fn written_down(
-    opened: &Opened,
-    done: Result<bool, store::StoreError>,
-    action: audit::Action,
-    name: &str,
-    detail: serde_json::Value,
-) -> Result<bool, Failure> {
-    let done = done.map_err(|error| Failure::caused_by(&error))?;
-    if done {
-        write_down(opened, action, name, "", detail).await?;
-    }
-    Ok(done)
-}
-
 fn to_json(user: &store::User) -> serde_json::Value {
     serde_json::json!({ "name": user.name, "is_admin": user.is_admin, "created_at": user.created_at })
+}
+
+/// Writes into the audit log what was done here. Nobody but the machine's owner can be named as the one who did it.
+pub async fn note_deed(opened: &Opened, deed: Deed, subject: &str, detail: serde_json::Value) -> Result<(), Failure> {
+    let actor = Actor {
+        at: opened.clock.now(),
+        name: String::new(),
+        by: By::CommandLine,
+        address: String::new(),
+    };
+    let noted = opened.store.record_audit(&actor.did(deed, subject, "", detail)).await;
+    noted.map_err(|error| Failure::caused_by(&error))
 }
 
 /// Opens the installation's database and key file.

@@ -89,6 +89,10 @@ actions! {
     BuildCanceled = "build.canceled", "canceled a build of";
     BuildRetried = "build.retried", "retried a build of";
     DeliveryReplayed = "delivery.replayed", "replayed a delivery of";
+    WorkerPaused = "worker.paused", "paused the worker";
+    WorkerResumed = "worker.resumed", "let the worker go on:";
+    CleanUpRequested = "clean_up.requested", "asked for a clean-up on";
+    SettingChanged = "setting.changed", "changed the setting";
 }
 
 impl Action {

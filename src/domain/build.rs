@@ -108,6 +108,14 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// Who started it, if a person did by themselves.
+    pub fn user(&self) -> Option<&str> {
+        match self {
+            Self::Manual { user } | Self::Create { user } | Self::Retry { user, .. } => Some(user),
+            Self::Push { .. } => None,
+        }
+    }
+
     pub fn kind(&self) -> CauseKind {
         match self {
             Self::Push { .. } => CauseKind::Push,

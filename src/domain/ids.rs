@@ -102,3 +102,7 @@ id!(
     /// One line of the audit log.
     AuditId
 );
+id!(
+    /// A clean-up that an administrator asked for.
+    CleanUpId
+);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     ids::{HookId, RepositoryId},
     image::{self, ImageReference, InvalidReference},
+    limits::Limits,
     rule::Rule,
 };
 
@@ -146,6 +147,7 @@ pub struct Repository {
     /// Base images linked by hand, fully named, sorted.
     pub links: Vec<String>,
     pub detect_base_images: bool,
+    pub limits: Limits,
     /// Names of the secrets that builds may mount, sorted.
     pub build_secrets: Vec<String>,
     pub stars: u64,

@@ -47,6 +47,7 @@ impl Engine {
         let dockerfile = read_dockerfile(Arc::clone(&context)).await?;
         frontend::check(&dockerfile.content, &spec.build_args, &spec.allowed_frontends)?;
         let buildkit = match spec.builder {
+            _ if spec.has_limits() => false,
             Builder::BuildKit => true,
             Builder::Classic => false,
             Builder::Auto => self.ping().await?.buildkit,

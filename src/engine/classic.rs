@@ -37,6 +37,7 @@ pub(super) async fn build(
     let plan = blocking(move || context_tar::plan(planned.as_ref(), dockerfile)).await?;
     let mut pairs = parameters(spec)?;
     pairs.extend([("version", "1".to_owned()), ("dockerfile", plan.dockerfile.clone())]);
+    pairs.extend(limits(spec));
     let path = query("/build", pairs.iter().map(|(name, value)| (*name, value.as_str())));
     let config = config_header(&spec.registry_auths);
     let headers = [
@@ -50,11 +51,43 @@ pub(super) async fn build(
         &headers,
         context_tar::stream(context, plan, fault.clone()),
     )?;
-    let result = async { follow(start(address, request).await?, progress).await }.await;
+    let result = async { follow(start(address, request).await?, progress).await }
+        .await
+        .map_err(|error| hit_limit(error, spec));
     // When the tar broke off the engine tells of a broken request.
     match fault.take() {
         Some(fault) => Err(fault),
         None => result,
+    }
+}
+
+/// The engine's scheduling period, in microseconds: a quota is what a step may use of each.
+const CPU_PERIOD: u64 = 100_000;
+
+fn limits(spec: &BuildSpec) -> Vec<(&'static str, String)> {
+    let mut pairs = Vec::new();
+    if let Some(bytes) = spec.memory_bytes {
+        // Memory and swap together: no swap.
+        pairs.extend([("memory", bytes.to_string()), ("memswap", bytes.to_string())]);
+    }
+    if let Some(thousandths) = spec.cpu_thousandths {
+        let quota = CPU_PERIOD / 1000 * thousandths;
+        pairs.extend([("cpuperiod", CPU_PERIOD.to_string()), ("cpuquota", quota.to_string())]);
+    }
+    pairs
+}
+
+/// Exit code of a process that was killed, as by a kernel that is out of memory for it.
+const KILLED: &str = " failed with exit code 137";
+
+/// Says of a step that was killed what likely killed it.
+fn hit_limit(error: EngineError, spec: &BuildSpec) -> EngineError {
+    match (error, spec.memory_bytes) {
+        (EngineError::Step(message), Some(bytes)) if message.ends_with(KILLED) => EngineError::Step(format!(
+            "{message}: it was killed, most likely for using more memory than the limit of {} MiB (limits.memory_bytes)",
+            bytes >> 20
+        )),
+        (error, _) => error,
     }
 }
 

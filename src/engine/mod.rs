@@ -10,6 +10,7 @@ mod classic;
 mod clean;
 mod client;
 mod context_tar;
+mod disk;
 mod dockerfile;
 mod error;
 mod fault;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 
 pub use self::{
     clean::{BUILD_LABEL, Swept},
+    disk::IMAGE_LABEL,
     error::{ConnectError, EngineError},
     frontend::DEFAULT_FRONTENDS,
     info::EngineInfo,

@@ -39,6 +39,11 @@ pub struct BuildSpec {
     /// Asks the registry for newer base images even where the engine has them.
     pub pull: bool,
     pub builder: Builder,
+    /// Bytes of memory that each step may use, without swap. With this or the next the classic builder builds, whatever
+    /// `builder` says: BuildKit's steps heed neither.
+    pub memory_bytes: Option<u64>,
+    /// Processors for each step, in thousandths of one.
+    pub cpu_thousandths: Option<u64>,
     /// For `RUN --mount=type=secret`, by id. BuildKit only.
     pub secrets: BTreeMap<String, SecretString>,
     /// For base images. The engine sends them to whatever realm the registry names: look at it before handing them in.
@@ -48,6 +53,12 @@ pub struct BuildSpec {
     pub shared_key: String,
     /// Image names without tags that `# syntax=` may name; see [`super::DEFAULT_FRONTENDS`].
     pub allowed_frontends: Vec<String>,
+}
+
+impl BuildSpec {
+    pub(super) fn has_limits(&self) -> bool {
+        self.memory_bytes.is_some() || self.cpu_thousandths.is_some()
+    }
 }
 
 /// Credentials for one registry.

@@ -43,17 +43,23 @@ fn by_push(rule: &Rule, source_type: SourceType, name: &str) -> Result<Vec<Strin
 pub fn preview(repository: &Repository, source_type: SourceType, name: &str) -> Preview {
     let mut preview = Preview::default();
     for rule in &repository.rules {
-        match by_push(rule, source_type, name) {
-            Ok(tags) => preview.matches.push(PreviewMatch {
-                rule: rule.id.clone(),
-                tags,
-                dockerfile: rule.dockerfile.clone(),
-                context: rule.context.clone(),
-            }),
-            Err((_, reason)) => preview.not_matched.push((rule.id.clone(), reason)),
+        match preview_rule(rule, source_type, name) {
+            Ok(found) => preview.matches.push(found),
+            Err(reason) => preview.not_matched.push((rule.id.clone(), reason)),
         }
     }
     preview
+}
+
+/// The same for one rule, saved or not.
+pub fn preview_rule(rule: &Rule, source_type: SourceType, name: &str) -> Result<PreviewMatch, String> {
+    let tags = by_push(rule, source_type, name).map_err(|(_, reason)| reason)?;
+    Ok(PreviewMatch {
+        rule: rule.id.clone(),
+        tags,
+        dockerfile: rule.dockerfile.clone(),
+        context: rule.context.clone(),
+    })
 }
 
 /// What a push builds; every changed ref is handled.

@@ -24,7 +24,7 @@ use crate::{
 
 use self::{decide::plan, writer::Writer};
 pub use self::{
-    decide::{Preview, PreviewMatch, preview},
+    decide::{Preview, PreviewMatch, preview, preview_rule},
     webhook::{Hook, WebhookAnswer, WebhookError},
     writer::Overloaded,
 };

@@ -107,7 +107,7 @@ pub fn shown(line: &[u8]) -> ShownLine {
     let found = prefix_of(line);
     let prefix = found.map_or(0, |prefix| prefix.length);
     let mut screen = Screen::default();
-    screen.read(&line[prefix..]);
+    read(&line[prefix..], &mut screen);
     let mut spans = screen.spans;
     if prefix > 0 {
         let text = String::from_utf8_lossy(&line[..prefix]).into_owned();
@@ -129,14 +129,10 @@ pub fn shown(line: &[u8]) -> ShownLine {
 /// The text of a line as it is shown, however long it is.
 pub fn plain(line: &[u8]) -> String {
     let prefix = prefix_of(line).map_or(0, |prefix| prefix.length);
-    let mut screen = Screen {
-        is_plain: true,
-        ..Screen::default()
-    };
-    screen.read(&line[prefix..]);
-    let mut text = String::from_utf8_lossy(&line[..prefix]).into_owned();
-    text.extend(screen.spans.into_iter().map(|span| span.text));
-    text
+    let mut plain = Plain::default();
+    read(&line[prefix..], &mut plain);
+    plain.text.insert_str(0, &String::from_utf8_lossy(&line[..prefix]));
+    plain.text
 }
 
 /// Whether [`plain`] of a line is the line itself.
@@ -144,6 +140,44 @@ pub fn is_plain(line: &[u8]) -> bool {
     !line
         .iter()
         .any(|byte| (*byte < 0x20 && *byte != b'\t') || *byte == 0x7F)
+}
+
+/// Hands the text and the commands of a line to `performer`.
+fn read(bytes: &[u8], performer: &mut impl Perform) {
+    let mut parser = Parser::<Utf8Parser>::default();
+    // Text first: the parser would take the byte after a broken character for a part of it.
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_READ)]);
+    for byte in text.bytes() {
+        parser.advance(performer, byte);
+    }
+}
+
+/// The text that a terminal's line would hold.
+#[derive(Default)]
+struct Plain {
+    text: String,
+    /// What is printed next begins the line afresh.
+    rewrites: bool,
+}
+
+impl Perform for Plain {
+    fn print(&mut self, c: char) {
+        if std::mem::take(&mut self.rewrites) {
+            self.text.clear();
+        }
+        match placeholder(c) {
+            Some(name) => self.text.push_str(&name),
+            None => self.text.push(c),
+        }
+    }
+
+    fn execute(&mut self, byte: u8) {
+        match byte {
+            b'\r' => self.rewrites = true,
+            b'\t' => self.text.push('\t'),
+            _ => self.print(char::from(byte)),
+        }
+    }
 }
 
 /// What a terminal's line would hold.
@@ -157,20 +191,9 @@ struct Screen {
     hidden: usize,
     /// What is printed next begins the line afresh.
     rewrites: bool,
-    /// Everything is wanted, in no style.
-    is_plain: bool,
 }
 
 impl Screen {
-    fn read(&mut self, bytes: &[u8]) {
-        let mut parser = Parser::<Utf8Parser>::default();
-        // Text first: the parser would take the byte after a broken character for a part of it.
-        let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_READ)]);
-        for byte in text.bytes() {
-            parser.advance(self, byte);
-        }
-    }
-
     fn write(&mut self, text: &str, style: Style) {
         if std::mem::take(&mut self.rewrites) {
             self.spans.clear();
@@ -178,12 +201,12 @@ impl Screen {
             self.hidden = 0;
         }
         let count = text.chars().count();
-        if !self.is_plain && self.length + count > MAX_SHOWN {
+        if self.length + count > MAX_SHOWN {
             self.hidden += count;
             return;
         }
         self.length += count;
-        let is_full = self.is_plain || self.spans.len() >= MAX_SPANS;
+        let is_full = self.spans.len() >= MAX_SPANS;
         match self.spans.last_mut() {
             Some(last) if last.style == style || is_full => last.text.push_str(text),
             _ => self.spans.push(Span {
@@ -259,7 +282,7 @@ impl Perform for Screen {
     }
 
     fn csi_dispatch(&mut self, params: &Params, intermediates: &[u8], ignore: bool, action: u8) {
-        if action == b'm' && intermediates.is_empty() && !ignore && !self.is_plain {
+        if action == b'm' && intermediates.is_empty() && !ignore {
             self.select(params);
         }
     }

@@ -12,7 +12,7 @@
 //! <sha256 of the key>/submodules/<sha256 of the address>/    the mirror of a submodule, made likewise
 //! ```
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -121,13 +121,35 @@ impl Mirrors {
         }
     }
 
-    /// Removes a repository's mirror and those of its submodules, with all their generations.
-    pub(super) async fn remove(&self, repository: &str) -> Result<(), SourceError> {
-        let key = MirrorKey {
-            repository,
-            submodule: None,
-        };
-        let own = self.lock(key).await?;
+    /// Removes all mirrors but those of `known` repositories, and answers how many. One that a build reads stays.
+    pub(super) async fn remove_but(&self, known: &[&str]) -> Result<usize, SourceError> {
+        let known: HashSet<PathBuf> = known
+            .iter()
+            .map(|repository| MirrorKey {
+                repository,
+                submodule: None,
+            })
+            .map(|key| self.dir.join(key.dir()))
+            .collect();
+        let mut removed = 0;
+        for entry in fs::read_dir(&*self.dir)? {
+            let dir = entry?.path();
+            if known.contains(&dir) || !dir.is_dir() {
+                continue;
+            }
+            match self.remove(dir).await {
+                Ok(()) => removed += 1,
+                Err(SourceError::Unavailable(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Removes a repository's mirror and those of its submodules, with all their generations. Fails with a passing error
+    /// while a checkout of it is still held.
+    async fn remove(&self, dir: PathBuf) -> Result<(), SourceError> {
+        let own = self.lock_dir(dir).await?;
         let mut submodules = Vec::new();
         for dir in own.submodules()? {
             submodules.push(self.lock_dir(dir).await?);

@@ -176,8 +176,9 @@ impl Sources {
         })
     }
 
-    /// Removes a repository's mirror with those of its submodules. Fails with a passing error while a checkout of it is still held.
-    pub async fn remove_mirror(&self, mirror_key: &str) -> Result<(), SourceError> {
-        self.mirrors.remove(mirror_key).await
+    /// Removes all mirrors but those of `known` keys, with those of their submodules, and answers how many. One of which a
+    /// checkout is still held stays.
+    pub async fn remove_mirrors_but(&self, known: &[&str]) -> Result<usize, SourceError> {
+        self.mirrors.remove_but(known).await
     }
 }

@@ -21,10 +21,10 @@ pub enum ActivityOf {
 pub struct Activity(Vec<String>);
 
 impl Activity {
-    /// Whether nothing can change any more: of a build that has ended, or is gone.
+    /// Of a build: whether nothing can change any more, since it has ended or is gone.
     pub fn is_over(&self) -> bool {
         let status = self.0.first().and_then(|first| first.split(' ').next());
-        self.0.is_empty() || status.and_then(Status::parse).is_some_and(Status::is_final)
+        status.and_then(Status::parse).is_none_or(Status::is_final)
     }
 }
 

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::{
     Lease, LeaseLost, Store, StoreError,
     lease::{held, update_held},
-    on, tags, to_json,
+    on, outbox, tags, to_json,
 };
 use crate::domain::build::{BaseImage, Ending, Phase, Step};
 
@@ -92,6 +92,7 @@ impl Store {
             by,
         )?;
         tags::release(&mut tx, lease).await?;
+        outbox::tell_of_end(&mut tx, lease.build(), ending.status(), now).await?;
         Ok(tx.commit().await?)
     }
 

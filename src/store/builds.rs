@@ -65,7 +65,7 @@ pub struct BuildFilter {
     pub sight: Sight,
     /// Only those older than this one.
     pub before: Option<BuildId>,
-    /// Only those newer than this one, and of them the oldest.
+    /// Only those newer than this one, and of them the oldest; `before` then counts for nothing.
     pub after: Option<BuildId>,
     pub limit: u32,
 }
@@ -180,21 +180,32 @@ impl TryFrom<Row> for Build {
 
 impl BuildFilter {
     /// The statement that selects a page. Conditions that a parameter could switch off would keep indexes from being used,
-    /// so that each selection has a statement of its own. `$1` and `$2`: [`Sight`], `$3` and `$4`: newer and older than these, `$5`: the page's size, then one parameter for each condition.
+    /// so that each selection has a statement of its own. `$1` and `$2`: [`Sight`], `$3`: where the page begins, `$4`: its
+    /// size, then one parameter for each condition.
     pub(super) fn sql(&self) -> String {
         let mut sql = select_builds!("where ").to_owned();
         for (index, (column, _)) in self.conditions().enumerate() {
             // Writing to a string cannot fail.
             let _ = write!(sql, "b.{column} = ${} and ", FIRST_CONDITION + index);
         }
-        let order = if self.after.is_some() { "asc" } else { "desc" };
+        // One bound alone: with two, SQLite takes any index for as good as the one that has all columns.
+        let (side, order) = if self.after.is_some() {
+            (">", "asc")
+        } else {
+            ("<", "desc")
+        };
         let _ = write!(
             sql,
             "($1 or r.visibility = 'public' \
              or r.namespace in (select namespace from readable_namespaces where user_id = $2)) \
-             and b.id > $3 and b.id < $4 order by b.id {order} limit $5"
+             and b.id {side} $3 order by b.id {order} limit $4"
         );
         sql
+    }
+
+    fn begin(&self) -> &str {
+        let begin = self.after.as_ref().or(self.before.as_ref());
+        begin.map_or(AFTER_EVERY_ID, BuildId::as_str)
     }
 
     /// Columns, with the value that each must have.
@@ -212,7 +223,7 @@ impl BuildFilter {
 }
 
 /// The first parameter of [`BuildFilter::sql`] that is a condition's.
-const FIRST_CONDITION: usize = 6;
+const FIRST_CONDITION: usize = 5;
 
 pub(super) const COUNT_BY_STATUS: &str = "select status, count(*) from builds group by status";
 
@@ -236,8 +247,7 @@ impl Store {
             let mut query = sqlx::query_as::<_, Row>(sqlx::AssertSqlSafe(sql))
                 .bind(filter.sight.is_everything())
                 .bind(filter.sight.user())
-                .bind(filter.after.as_ref().map_or("", BuildId::as_str))
-                .bind(filter.before.as_ref().map_or(AFTER_EVERY_ID, BuildId::as_str))
+                .bind(filter.begin())
                 .bind(i64::from(filter.limit));
             for (_, value) in filter.conditions() {
                 query = query.bind(value);

@@ -30,7 +30,7 @@ pub struct DeliveryFilter {
     pub outcome: Option<Outcome>,
     /// Only those older than this one.
     pub before: Option<DeliveryId>,
-    /// Only those newer than this one, and of them the oldest.
+    /// Only those newer than this one, and of them the oldest; `before` then counts for nothing.
     pub after: Option<DeliveryId>,
     pub limit: u32,
 }
@@ -78,24 +78,24 @@ impl TryFrom<Row> for Delivery {
     }
 }
 
-/// `$1`: repository, `$2` and `$3`: newer and older than these, `$4`: the page's size, `$5`: outcome.
+/// `$1`: repository, `$2`: where the page begins, `$3`: its size, `$4`: outcome. One bound alone: with two, SQLite takes any
+/// index for as good as the one that has all columns.
 macro_rules! select_page {
-    ($selection:literal, $order:literal) => {
+    ($selection:literal, $rest:literal) => {
         concat!(
             "select id, repository_id, provider, event, delivery_id, received_at, source_name, commit_sha, outcome, reason, \
              builds from deliveries where repository_id = $1 and ",
             $selection,
-            "id > $2 and id < $3 order by id ",
-            $order,
-            " limit $4"
+            $rest,
+            " limit $3"
         )
     };
 }
 
-pub(super) const NEWEST: &str = select_page!("", "desc");
-const NEXT_NEWER: &str = select_page!("", "asc");
-pub(super) const NEWEST_OF_OUTCOME: &str = select_page!("outcome = $5 and ", "desc");
-const NEXT_NEWER_OF_OUTCOME: &str = select_page!("outcome = $5 and ", "asc");
+pub(super) const NEWEST: &str = select_page!("", "id < $2 order by id desc");
+const NEXT_NEWER: &str = select_page!("", "id > $2 order by id asc");
+pub(super) const NEWEST_OF_OUTCOME: &str = select_page!("outcome = $4 and ", "id < $2 order by id desc");
+const NEXT_NEWER_OF_OUTCOME: &str = select_page!("outcome = $4 and ", "id > $2 order by id asc");
 
 impl Store {
     /// A repository's deliveries, newest first.
@@ -110,12 +110,13 @@ impl Store {
             (Some(_), None) => NEWEST_OF_OUTCOME,
             (Some(_), Some(_)) => NEXT_NEWER_OF_OUTCOME,
         };
+        let begin = filter.after.as_ref().or(filter.before.as_ref());
+        let begin = begin.map_or(AFTER_EVERY_ID, DeliveryId::as_str);
         let mut reader = self.reader().await?;
         let mut rows = on!(reader.handle(), c => {
             let query = sqlx::query_as::<_, Row>(sql)
                 .bind(repository.as_str())
-                .bind(filter.after.as_ref().map_or("", DeliveryId::as_str))
-                .bind(filter.before.as_ref().map_or(AFTER_EVERY_ID, DeliveryId::as_str))
+                .bind(begin)
                 .bind(i64::from(filter.limit));
             match filter.outcome {
                 Some(outcome) => query.bind(outcome.as_str()).fetch_all(c).await,

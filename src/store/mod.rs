@@ -3,19 +3,23 @@
 //! No transaction and no pooled connection is ever held across I/O to anything but the database.
 
 mod activity;
+mod administration;
 mod attempts;
 mod audit;
 mod build_history;
 mod builds;
+mod clean_ups;
 mod contributions;
 mod deliveries;
 mod identities;
+mod instance_settings;
 mod intake;
 mod invitations;
 mod lease;
 mod logs;
 mod members;
 mod organisations;
+mod outbox;
 mod profiles;
 mod queue;
 mod registries;
@@ -46,18 +50,23 @@ use sqlx::{
 
 pub use self::{
     activity::{Activity, ActivityOf},
+    administration::{Person, PersonChange},
     attempts::Requeue,
     audit::{Actor, AuditEntry, AuditEvent, AuditFilter},
     build_history::{PastBuild, RecentBuild, StatusOf},
     builds::{Build, BuildFilter, BuildNumber},
+    clean_ups::RequestedCleanUp,
     deliveries::{Delivery, DeliveryBody, DeliveryFilter},
     identities::{Linked, SignedUp, StoredIdentity, Subject, Unlinked},
+    instance_settings::OrganisationMakers,
     intake::{Accepted, BuildRequest, NewDelivery, QueuedBuild},
     invitations::{Invitation, InvitationAccepted, InvitationAdded, MOST_INVITATIONS, NewInvitation},
     lease::{Lease, LeaseLost},
     logs::LogPiece,
     members::{MOST_MEMBERSHIPS, Member, MemberChange},
+    organisations::{Organisation, OrganisationAdded, OrganisationCounts, OrganisationDeleted},
     organisations::{Organisation, OrganisationAdded, OrganisationDeleted},
+    outbox::WaitingMail,
     profiles::Profile,
     queue::{Leased, PoisonLimit},
     registries::{NewRegistry, RegistryRow},

@@ -46,6 +46,16 @@ pub enum OrganisationDeleted {
     HasRepositories,
 }
 
+/// An organisation in the list of all, with how much it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrganisationCounts {
+    pub id: OrganisationId,
+    pub name: String,
+    pub created_at: DateTime<Utc>,
+    pub members: i64,
+    pub repositories: i64,
+}
+
 #[derive(sqlx::FromRow)]
 pub(super) struct Row {
     id: String,
@@ -158,6 +168,34 @@ impl Store {
         rows.into_iter()
             .map(|row| Ok((Organisation::try_from(row.organisation)?, role(row.role)?)))
             .collect()
+    }
+
+    /// All organisations with what they hold, newest first. `before`: only those older than this one.
+    pub async fn organisation_counts(
+        &self,
+        before: Option<&OrganisationId>,
+        limit: u32,
+    ) -> Result<Vec<OrganisationCounts>, StoreError> {
+        let mut reader = self.reader().await?;
+        let rows: Vec<(String, String, DateTime<Utc>, i64, i64)> = on!(reader.handle(), c => {
+            sqlx::query_as(
+                "select o.id, o.name, o.created_at, (select count(*) from members where organisation_id = o.id), \
+                 (select count(*) from repositories where namespace = o.name) \
+                 from organisations o where o.id < $1 order by o.id desc limit $2",
+            )
+            .bind(before.map_or(AFTER_EVERY_ID, OrganisationId::as_str))
+            .bind(i64::from(limit))
+            .fetch_all(c)
+            .await
+        })?;
+        let counts = |(id, name, created_at, members, repositories): (String, _, _, _, _)| OrganisationCounts {
+            id: id.into(),
+            name,
+            created_at,
+            members,
+            repositories,
+        };
+        Ok(rows.into_iter().map(counts).collect())
     }
 
     /// What a new repository of a namespace is, where it does not say: as the user or the organisation wishes.

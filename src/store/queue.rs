@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::{Build, Lease, Store, StoreError, Tx, builds, logs, on};
+use super::{Build, Lease, Store, StoreError, Tx, builds, logs, on, outbox};
 use crate::domain::{
     build::{ErrorKind, Failure, Status},
     ids::{BuildId, WorkerId},
@@ -21,8 +21,21 @@ pub struct Leased {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoisonLimit(pub i64);
 
-pub(super) const NEXT: &str =
-    "select id from builds where status = 'queued' and (not_before is null or not_before <= $1) order by id limit 1";
+/// The oldest build that may start, as far as `rest` allows.
+macro_rules! next {
+    ($rest:literal) => {
+        concat!(
+            "select id from builds where status = 'queued' and (not_before is null or not_before <= $1)",
+            $rest,
+            " order by id limit 1"
+        )
+    };
+}
+
+pub(super) const NEXT: &str = next!("");
+
+/// A paused worker takes nothing.
+const NEXT_FOR: &str = next!(" and not exists (select 1 from workers where id = $2 and paused)");
 
 /// Touching the rows locks them on PostgreSQL: no heartbeat and no end can come in between.
 pub(super) const LOCK_EXPIRED: &str = "update builds set fence = fence where status = 'running' and leased_until < $1 \
@@ -41,8 +54,9 @@ impl Store {
     ) -> Result<Option<Leased>, StoreError> {
         loop {
             let mut tx = self.begin().await?;
-            let next: Option<String> =
-                on!(tx.handle(), c => sqlx::query_scalar(NEXT).bind(now).fetch_optional(c).await)?;
+            let next: Option<String> = on!(tx.handle(), c => {
+                sqlx::query_scalar(NEXT_FOR).bind(now).bind(worker.as_str()).fetch_optional(c).await
+            })?;
             let Some(id) = next else { return Ok(None) };
             let claimed: Option<(i64, i64)> = on!(tx.handle(), c => {
                 sqlx::query_as(
@@ -183,6 +197,7 @@ async fn abandon(
             .map(drop)
         })?;
         logs::append_line(tx, &id, &line).await?;
+        outbox::tell_of_end(tx, &BuildId::from(id), status, now).await?;
         match status {
             Status::Queued => requeued += 1,
             _ => ended += 1,

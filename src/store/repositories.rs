@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use super::{AFTER_EVERY_ID, Handle, Sight, Store, StoreError, from_json, known, on};
 use crate::domain::{
     ids::{HookId, RepositoryId},
+    limits::Limits,
     repository::{Provider, Repository, RepositoryName, Source, Visibility},
     rule::{Rule, SourceType},
 };
@@ -31,6 +32,9 @@ struct Row {
     hook_id: String,
     webhook_secret: Vec<u8>,
     detect_base_images: bool,
+    timeout_seconds: Option<i64>,
+    memory_bytes: Option<i64>,
+    cpu_thousandths: Option<i64>,
     stars: i64,
     pulls: i64,
     created_at: DateTime<Utc>,
@@ -76,7 +80,8 @@ macro_rules! select {
     ($rest:literal) => {
         sqlx::query_as::<_, Row>(concat!(
             "select id, namespace, name, visibility, description, image, provider, source_url, source_account, \
-             submodules, source_credentials, hook_id, webhook_secret, detect_base_images, stars, pulls, created_at, updated_at \
+             submodules, source_credentials, hook_id, webhook_secret, detect_base_images, timeout_seconds, memory_bytes, \
+             cpu_thousandths, stars, pulls, created_at, updated_at \
              from repositories ",
             $rest
         ))
@@ -98,6 +103,14 @@ impl Store {
     pub async fn repository(&self, id: &RepositoryId) -> Result<Option<HookTarget>, StoreError> {
         let mut reader = self.reader().await?;
         by_id(reader.handle(), id).await
+    }
+
+    /// The ids of all repositories.
+    pub async fn repository_ids(&self) -> Result<Vec<RepositoryId>, StoreError> {
+        let mut reader = self.reader().await?;
+        let ids: Vec<String> =
+            on!(reader.handle(), c => sqlx::query_scalar("select id from repositories").fetch_all(c).await)?;
+        Ok(ids.into_iter().map(RepositoryId::from).collect())
     }
 
     /// The repository whose webhook this is.
@@ -247,6 +260,11 @@ async fn complete(mut handle: Handle<'_>, row: Row) -> Result<HookTarget, StoreE
         hook_id: row.hook_id.into(),
         links,
         detect_base_images: row.detect_base_images,
+        limits: Limits {
+            timeout_seconds: row.timeout_seconds.map(i64::unsigned_abs),
+            memory_bytes: row.memory_bytes.map(i64::unsigned_abs),
+            cpu_thousandths: row.cpu_thousandths.map(i64::unsigned_abs),
+        },
         build_secrets,
         stars: counter(row.stars)?,
         pulls: counter(row.pulls)?,

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use super::{Store, StoreError, Tx, on, repositories, to_json};
 use crate::domain::{
     ids::{HookId, RepositoryId, RuleId},
+    limits::Limits,
     repository::{Provider, Repository, RepositoryName, Visibility},
     rule::Rule,
 };
@@ -23,12 +24,15 @@ pub struct RepositoryChange {
     pub rules: Vec<Rule>,
     pub links: Vec<String>,
     pub detect_base_images: bool,
+    pub limits: Limits,
     /// Names that stay or are set; all others are removed. The value is sealed; `None` keeps what is stored.
     pub build_secrets: Option<Vec<(String, Option<Vec<u8>>)>>,
     /// Sealed; `Keep` leaves what is stored.
     pub credentials: SourceSecret,
     /// Sealed; `None` keeps what is stored.
     pub webhook_secret: Option<Vec<u8>>,
+    /// Only a repository that was last changed then is changed; `None`: whenever it was.
+    pub last_changed: Option<DateTime<Utc>>,
 }
 
 /// What a change does to the stored credentials of a source.
@@ -56,7 +60,7 @@ pub struct SavedRepository {
 impl Store {
     /// Creates (`existing` is `None`) or replaces a repository.
     ///
-    /// `None`: meanwhile somebody else created or deleted one of that name; look again.
+    /// `None`: meanwhile somebody else created, deleted or changed one of that name; look again.
     pub async fn put_repository(
         &self,
         existing: Option<&RepositoryId>,
@@ -111,7 +115,8 @@ async fn insert(tx: &mut Tx, new: &NewRepository, change: &RepositoryChange) -> 
         sqlx::query(
             "insert into repositories (id, namespace, name, visibility, description, image, provider, source_url, \
              source_account, submodules, source_credentials, hook_id, webhook_secret, detect_base_images, next_number, \
-             created_at, updated_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 1, $15, $15) \
+             created_at, updated_at, timeout_seconds, memory_bytes, cpu_thousandths) values \
+             ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 1, $15, $15, $16, $17, $18) \
              on conflict (namespace, name) do nothing",
         )
         .bind(new.id.as_str())
@@ -129,6 +134,9 @@ async fn insert(tx: &mut Tx, new: &NewRepository, change: &RepositoryChange) -> 
         .bind(change.webhook_secret.as_ref().unwrap_or(&new.webhook_secret))
         .bind(change.detect_base_images)
         .bind(new.now)
+        .bind(bound(change.limits.timeout_seconds))
+        .bind(bound(change.limits.memory_bytes))
+        .bind(bound(change.limits.cpu_thousandths))
         .execute(c)
         .await
         .map(|done| done.rows_affected())
@@ -152,7 +160,9 @@ async fn update(
             "update repositories set visibility = $2, description = $3, image = $4, provider = $5, source_url = $6, \
              source_account = $7, submodules = $8, \
              source_credentials = case when $9 then $10 else source_credentials end, \
-             webhook_secret = coalesce($11, webhook_secret), detect_base_images = $12, updated_at = $13 where id = $1",
+             webhook_secret = coalesce($11, webhook_secret), detect_base_images = $12, updated_at = $13, \
+             timeout_seconds = $15, memory_bytes = $16, cpu_thousandths = $17 \
+             where id = $1 and updated_at = coalesce($14, updated_at)",
         )
         .bind(id.as_str())
         .bind(change.visibility.as_str())
@@ -167,6 +177,10 @@ async fn update(
         .bind(change.webhook_secret.as_ref())
         .bind(change.detect_base_images)
         .bind(now)
+        .bind(change.last_changed)
+        .bind(bound(change.limits.timeout_seconds))
+        .bind(bound(change.limits.memory_bytes))
+        .bind(bound(change.limits.cpu_thousandths))
         .execute(c)
         .await
         .map(|done| done.rows_affected())
@@ -185,6 +199,11 @@ async fn write_search_text(tx: &mut Tx, id: &RepositoryId, change: &RepositoryCh
         sqlx::query("update repositories set search_text = $2 where id = $1").bind(id.as_str()).bind(&text).execute(c).await.map(drop)
     })?;
     Ok(())
+}
+
+/// A limit as the databases count; what is checked fits.
+fn bound(limit: Option<u64>) -> Option<i64> {
+    limit.map(|limit| i64::try_from(limit).unwrap_or(i64::MAX))
 }
 
 /// Replaces the rules. A rule that says the same as a stored one keeps its id, so that builds and their order stay

@@ -269,7 +269,7 @@ pub(super) fn statement(filter: &RepositoryFilter) -> (String, Vec<Value>) {
 }
 
 /// A word in which nothing stands for anything else.
-fn escape_pattern(word: &str) -> String {
+pub(super) fn escape_pattern(word: &str) -> String {
     let mut escaped = String::with_capacity(word.len());
     for c in word.chars() {
         if matches!(c, '%' | '_' | '!') {

@@ -139,7 +139,7 @@ impl Store {
                  users.id, users.name, users.is_admin, users.created_at, ",
                 memberships!(),
                 " from sessions join users on users.id = sessions.user_id \
-                 where sessions.hash = $1 and sessions.expires_at > $2 and sessions.last_seen_at >= $3",
+                 where sessions.hash = $1 and not users.disabled and sessions.expires_at > $2 and sessions.last_seen_at >= $3",
             ))
             .bind(hash)
             .bind(alive.now)

@@ -176,12 +176,12 @@ impl Store {
         Ok(row.map(User::from))
     }
 
-    /// A person by name, with the hash of their password.
+    /// A person by name, with the hash of their password; nobody where they are shut out.
     pub async fn user_with_password(&self, name: &str) -> Result<Option<(User, String)>, StoreError> {
         let mut reader = self.reader().await?;
         let row = on!(reader.handle(), c => {
             sqlx::query_as::<_, PasswordRow>(
-                "select id, name, is_admin, created_at, password_hash from users where name = $1",
+                "select id, name, is_admin, created_at, password_hash from users where name = $1 and not disabled",
             )
             .bind(name)
             .fetch_optional(c)
@@ -219,7 +219,7 @@ impl Store {
                 "select users.id, users.name, users.is_admin, users.created_at, tokens.scope, ",
                 memberships!(),
                 " from tokens join users on users.id = tokens.user_id \
-                 where tokens.hash = $1 and (tokens.expires_at is null or tokens.expires_at > $2)",
+                 where tokens.hash = $1 and not users.disabled and (tokens.expires_at is null or tokens.expires_at > $2)",
             ))
             .bind(hash)
             .bind(now)

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Store, StoreError, on};
-use crate::domain::ids::WorkerId;
+use super::{Store, StoreError, from_json, on, to_json};
+use crate::domain::{disk::DiskUse, ids::WorkerId};
 
 /// A process that builds, as it last told of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +15,10 @@ pub struct Worker {
     pub concurrency: i64,
     pub started_at: DateTime<Utc>,
     pub last_seen_at: DateTime<Utc>,
+    /// It takes nothing new.
+    pub paused: bool,
+    /// What it last found there; `None`: it has not looked yet.
+    pub disk: Option<DiskUse>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -24,22 +28,31 @@ struct Row {
     concurrency: i64,
     started_at: DateTime<Utc>,
     last_seen_at: DateTime<Utc>,
+    paused: bool,
+    disk: String,
 }
 
-impl From<Row> for Worker {
-    fn from(row: Row) -> Self {
-        Self {
+impl TryFrom<Row> for Worker {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        Ok(Self {
             id: row.id.into(),
             name: row.name,
             concurrency: row.concurrency,
             started_at: row.started_at,
             last_seen_at: row.last_seen_at,
-        }
+            paused: row.paused,
+            disk: match row.disk.as_str() {
+                "" => None,
+                disk => Some(from_json("disk", disk)?),
+            },
+        })
     }
 }
 
 impl Store {
-    /// Tells that a worker is alive.
+    /// Tells that a worker is alive. Whether it is paused, and what is on its disk, stays as it was.
     pub async fn worker_seen(&self, worker: &Worker) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         on!(tx.handle(), c => {
@@ -64,12 +77,43 @@ impl Store {
         let mut reader = self.reader().await?;
         let rows = on!(reader.handle(), c => {
             sqlx::query_as::<_, Row>(
-                "select id, name, concurrency, started_at, last_seen_at from workers where last_seen_at >= $1 order by name, id",
+                "select id, name, concurrency, started_at, last_seen_at, paused, disk from workers \
+                 where last_seen_at >= $1 order by name, id",
             )
             .bind(since)
             .fetch_all(c)
             .await
         })?;
-        Ok(rows.into_iter().map(Worker::from).collect())
+        rows.into_iter().map(Worker::try_from).collect()
+    }
+
+    /// Lets a worker take nothing new, or lets it go on; `false` if there is none.
+    pub async fn pause_worker(&self, id: &WorkerId, paused: bool) -> Result<bool, StoreError> {
+        let mut tx = self.begin().await?;
+        let changed = on!(tx.handle(), c => {
+            sqlx::query("update workers set paused = $2 where id = $1")
+                .bind(id.as_str())
+                .bind(paused)
+                .execute(c)
+                .await
+                .map(|done| done.rows_affected())
+        })?;
+        tx.commit().await?;
+        Ok(changed == 1)
+    }
+
+    /// Tells what a worker found on its disk.
+    pub async fn record_disk_use(&self, id: &WorkerId, found: &DiskUse) -> Result<(), StoreError> {
+        let found = to_json(found)?;
+        let mut tx = self.begin().await?;
+        on!(tx.handle(), c => {
+            sqlx::query("update workers set disk = $2 where id = $1")
+                .bind(id.as_str())
+                .bind(&found)
+                .execute(c)
+                .await
+                .map(drop)
+        })?;
+        tx.commit().await
     }
 }

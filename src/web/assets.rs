@@ -27,6 +27,30 @@ macro_rules! file {
 
 /// Name, media type and content of each.
 const FILES: &[(&str, &str, &str)] = &[
+    ("app.css", "text/css; charset=utf-8", include_str!("static/app.css")),
+    (
+        "app.js",
+        "text/javascript; charset=utf-8",
+        include_str!("static/app.js"),
+    ),
+    (
+        "live.js",
+        "text/javascript; charset=utf-8",
+        include_str!("static/live.js"),
+    ),
+    (
+        "repository_form.js",
+        "text/javascript; charset=utf-8",
+        include_str!("static/repository_form.js"),
+    ),
+    // For plain git servers.
+    (
+        "post-receive",
+        "text/plain; charset=utf-8",
+        include_str!("../../examples/post-receive"),
+    ),
+    ("icons.svg", "image/svg+xml", include_str!("static/icons.svg")),
+    ("mark.svg", "image/svg+xml", include_str!("static/mark.svg")),
     file!("app.css", CSS),
     file!("app.js", SCRIPT),
     file!("filter.js", SCRIPT),

@@ -92,5 +92,6 @@ pub struct BuildSelectionParameters {
     /// Only those of the rule of this id, which may be gone.
     rule: Option<RuleId>,
     /// Only those that were started by this kind of cause.
+    #[param(inline)]
     cause: Option<CauseKind>,
 }

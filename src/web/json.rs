@@ -111,6 +111,11 @@ fn check_content_type(headers: &HeaderMap, is_empty: bool) -> Result<(), Problem
     }
 }
 
+/// What a document says that was not sent as one, such as a form's: it passes the same checks.
+pub fn parse_value<T: DeserializeOwned>(document: &Value) -> Result<T, Problem> {
+    parse(document.to_string().as_bytes())
+}
+
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let mut json = serde_json::Deserializer::from_slice(body);
     let Object(parsed) = serde_path_to_error::deserialize(&mut json).map_err(|error| {

@@ -77,6 +77,8 @@ pub struct WebSettings {
     pub data_dir: PathBuf,
     /// Whether this process is to build, and so needs an engine.
     pub builds_here: bool,
+    /// Name and value of what the server was started with, without secrets, for its administrators to read.
+    pub started_with: Vec<(&'static str, String)>,
     /// Whether notifications can be sent.
     pub sends_mail: bool,
 }

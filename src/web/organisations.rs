@@ -19,7 +19,7 @@ use crate::{
     },
     store::{
         Invitation, InvitationAccepted, InvitationAdded, MOST_INVITATIONS, MOST_MEMBERSHIPS, MemberChange,
-        NewInvitation, Organisation, OrganisationAdded, OrganisationDeleted,
+        NewInvitation, Organisation, OrganisationAdded, OrganisationDeleted, OrganisationMakers,
     },
     tokens,
 };
@@ -79,6 +79,11 @@ pub async fn create(
     wish: Wish,
 ) -> Result<Organisation, Problem> {
     let user = caller.unrestricted()?;
+    if !caller.is_admin() && web.store.organisation_makers().await? == OrganisationMakers::Administrators {
+        return Err(Problem::forbidden(
+            "only administrators of this server make organisations: ask one of them",
+        ));
+    }
     let mut errors = check(&wish);
     errors.extend(
         check_name(name)

@@ -5,6 +5,7 @@ mod credentials;
 mod engine_health;
 mod fault;
 mod fetch;
+mod housekeeping;
 mod lease_keeper;
 mod progress;
 mod publish;
@@ -19,6 +20,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
+pub use self::housekeeping::Places;
 use self::stop::{Stop, StopReason};
 use crate::{
     build_log::BuildLogs,
@@ -80,6 +82,7 @@ pub struct WorkerSettings {
     pub builder: Builder,
     pub allowed_frontends: Vec<String>,
     pub source_policy: crate::domain::source_url::SourcePolicy,
+    pub places: Places,
 }
 
 /// A process that builds.
@@ -117,6 +120,7 @@ impl Worker {
             shutdown.clone(),
         ));
         side_tasks.spawn(sweep::run(self.parts.clone(), shutdown.clone()));
+        side_tasks.spawn(housekeeping::run(self.parts.clone(), self.id.clone(), shutdown.clone()));
         side_tasks.spawn(reap_expired(self.parts.clone(), shutdown.clone()));
         side_tasks.spawn(tell_alive(
             self.parts.clone(),
@@ -243,6 +247,8 @@ async fn tell_alive(parts: Parts, id: WorkerId, name: String, shutdown: Cancella
             concurrency: i64::from(parts.settings.concurrency),
             started_at,
             last_seen_at: parts.clock.now(),
+            paused: false,
+            disk: None,
         };
         if let Err(error) = parts.store.worker_seen(&worker).await {
             tracing::error!(%error, "failed to tell that this worker is alive");

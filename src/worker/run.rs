@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
     MOST_ATTEMPTS, Parts, Stop, StopReason,
@@ -17,6 +17,7 @@ use crate::{
     domain::{
         base,
         build::{Ending, ErrorKind, Failure, Step},
+        limits::Limits,
         progress::Progress,
         repository::Repository,
     },
@@ -71,11 +72,37 @@ async fn prepare_and_work(parts: &Parts, lease: &Lease, build: &Build, stop: &St
                 progress: &progress,
                 stop,
             };
+            let _timer = stop_after(repository.limits.timeout(parts.settings.build_timeout), stop.clone());
             work(&attempt).await
         }
         Err(fault) => Err(fault.clone()),
     };
-    conclude(parts, lease, build, stop, &progress, outcome).await
+    let limits = prepared.map_or_else(|_| Limits::default(), |(repository, _)| repository.limits);
+    conclude(parts, lease, build, (stop, limits), &progress, outcome).await
+}
+
+/// Stops an attempt that takes longer, until what is returned is dropped. The lease's keeper watches the server's own limit,
+/// from the claim on.
+fn stop_after(time: Duration, stop: Stop) -> AbortOnDropHandle<()> {
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        tokio::time::sleep(time).await;
+        stop.now(StopReason::TimedOut);
+    }))
+}
+
+/// Why a build that took too long failed, naming the setting that somebody would change.
+fn timed_out(most: Duration, limits: Limits) -> Failure {
+    let allowed = limits.timeout(most);
+    let (setting, whose) = match allowed < most {
+        true => ("limits.timeout_seconds", "of this repository"),
+        false => ("build_timeout_seconds", "of this server"),
+    };
+    let time = match allowed.as_secs() {
+        seconds if seconds % 60 == 0 => format!("{} min", seconds / 60),
+        seconds => format!("{seconds} s"),
+    };
+    let message = format!("it took longer than a build {whose} may ({time}, {setting})");
+    Failure::new(ErrorKind::Timeout, message)
 }
 
 /// Opens what the build may use, and makes what masks it in the log. Nothing is logged that could not be masked.
@@ -96,17 +123,13 @@ async fn conclude(
     parts: &Parts,
     lease: &Lease,
     build: &Build,
-    stop: &Stop,
+    (stop, limits): (&Stop, Limits),
     progress: &Arc<BuildProgress>,
     outcome: Result<Ending, Fault>,
 ) -> Result<(), LeaseLost> {
-    let minutes = parts.settings.build_timeout.as_secs() / 60;
     let stopped = |reason| match reason {
         Some(StopReason::Canceled) => Ok(Ending::Canceled),
-        Some(StopReason::TimedOut) => {
-            let message = format!("it took longer than a build may ({minutes} min, build_timeout_seconds)");
-            Ok(Ending::Failed(Failure::new(ErrorKind::Timeout, message)))
-        }
+        Some(StopReason::TimedOut) => Ok(Ending::Failed(timed_out(parts.settings.build_timeout, limits))),
         Some(StopReason::Shutdown) => Err(Requeue {
             why: "the worker was shut down".to_owned(),
             not_before: None,

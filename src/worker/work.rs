@@ -17,7 +17,7 @@ use crate::{
         progress::Progress,
         repository::Repository,
     },
-    engine::{BuildSpec, BuiltImage, EngineError},
+    engine::{BuildSpec, BuiltImage, EngineError, IMAGE_LABEL},
     source::Checkout,
     store::Build,
 };
@@ -75,6 +75,8 @@ async fn build_image(attempt: &Attempt<'_>, checkout: &Checkout) -> Result<Built
         no_cache: !plan.cache,
         pull: true,
         builder: parts.settings.builder,
+        memory_bytes: repository.limits.memory_bytes,
+        cpu_thousandths: repository.limits.cpu_thousandths,
         secrets: credentials.build_secrets.clone(),
         registry_auths: credentials.usable_registries(parts, progress.as_ref()).await,
         shared_key: format!("{}:{}", repository.id, plan.context),
@@ -132,6 +134,7 @@ fn labels(build: &Build, repository: &Repository, checkout: &Checkout) -> BTreeM
             created.to_rfc3339_opts(SecondsFormat::Secs, true),
         ),
         ("org.opencontainers.image.version", version),
+        (IMAGE_LABEL, repository.name.to_string()),
     ]
     .into_iter()
     .map(|(key, value)| (key.to_owned(), value))

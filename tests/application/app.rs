@@ -26,7 +26,7 @@ use hullworks::{
     store::{Lease, Leased, NewToken, Store, User},
     tokens,
     vault::Vault,
-    web::{self, AppState, WebSettings},
+    web::{self, AppState, SignInProvider, WebSettings},
 };
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use secrecy::ExposeSecret;
@@ -60,11 +60,23 @@ pub struct App {
 /// What differs from the usual.
 pub struct Setup {
     pub builds_here: bool,
+    pub provider: Option<SignInProvider>,
+    pub sends_mail: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            builds_here: true,
+            provider: None,
+            sends_mail: false,
+        }
+    }
 }
 
 impl App {
     pub async fn start() -> Self {
-        Self::start_with(Setup { builds_here: true }).await
+        Self::start_with(Setup::default()).await
     }
 
     pub async fn start_with(setup: Setup) -> Self {
@@ -117,14 +129,15 @@ impl App {
             logs: logs.clone(),
             engine: engine.subscribe(),
             shutdown: shutdown.clone(),
-            provider: None,
+            provider: setup.provider,
             settings: WebSettings {
                 base_url: url.clone(),
                 source_policy,
                 default_registry: Some("r.example.com".to_owned()),
                 data_dir: directory.path().to_owned(),
                 builds_here: setup.builds_here,
-                sends_mail: false,
+                started_with: vec![("concurrency", "2".to_owned())],
+                sends_mail: setup.sends_mail,
             },
         });
         let server = AbortOnDropHandle::new(tokio::spawn(web::serve(listener, router, shutdown.clone())));
@@ -216,6 +229,24 @@ impl App {
             .header("x-hub-signature-256", signature(body))
     }
 
+    /// A signed request with its body, by a secret other than [`HOOK_SECRET`].
+    pub fn signed_webhook(
+        &self,
+        repository: &Value,
+        event: &str,
+        delivery: &str,
+        body: &str,
+        secret: &str,
+    ) -> RequestBuilder {
+        self.client
+            .post(repository["webhook"]["url"].as_str().unwrap())
+            .header("content-type", "application/json")
+            .header("x-github-event", event)
+            .header("x-github-delivery", delivery)
+            .header("x-hub-signature-256", signature_by(secret, body))
+            .body(body.to_owned())
+    }
+
     /// Claims the oldest build.
     pub async fn claim(&self) -> Leased {
         let now = Clock::system().now();
@@ -273,7 +304,11 @@ pub fn commit(letter: char) -> String {
 }
 
 pub fn signature(body: &str) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(HOOK_SECRET.as_bytes()).unwrap();
+    signature_by(HOOK_SECRET, body)
+}
+
+fn signature_by(secret: &str, body: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
     mac.update(body.as_bytes());
     format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
 }

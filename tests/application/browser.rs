@@ -32,6 +32,15 @@ pub struct Page {
     pub headers: HeaderMap,
 }
 
+impl Page {
+    /// Each `name=value` that the answer sets, without its attributes.
+    pub fn cookies(&self) -> Vec<String> {
+        let set = self.headers.get_all(header::SET_COOKIE).iter();
+        set.map(|cookie| cookie.to_str().unwrap().split(';').next().unwrap().to_owned())
+            .collect()
+    }
+}
+
 impl App {
     /// A browser in which `user` is signed in.
     pub async fn browser(&self, user: &str) -> Browser {
@@ -114,6 +123,13 @@ impl Browser {
             form.push(("csrf", token));
         }
         self.post_as_it_is(path, &form).await
+    }
+
+    /// Sends what an answer set from now on, beside the session's cookie.
+    pub fn keep_cookies(&self, page: &Page) {
+        let session = self.cookie().unwrap_or_default();
+        let session = session.split("; ").next().unwrap().to_owned();
+        *self.cookie.lock().unwrap() = Some([vec![session], page.cookies()].concat().join("; "));
     }
 
     /// Sends a form without adding anything.

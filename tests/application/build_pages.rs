@@ -163,9 +163,9 @@ async fn the_queue_shows_what_runs_where_and_what_waits_and_hides_what_is_privat
     let now = app.clock.now();
     let lease_for = std::time::Duration::from_secs(60);
     app.store.claim(&worker, now, lease_for).await.unwrap().unwrap();
-    private(&app, "hidden").await;
+    private(&app, "covert").await;
     let own = app.browser("ann").await.get("/queue").await;
-    for part in ["builder-1", "1 running, 1 free", "ann/unseen", "ann/app", "ann/hidden"] {
+    for part in ["builder-1", "1 running, 1 free", "ann/unseen", "ann/app", "ann/covert"] {
         assert!(own.text.contains(part), "{part}\n{}", own.text);
     }
     assert_eq!(own.text.matches(r#"/cancel""#).count(), 3);
@@ -173,7 +173,7 @@ async fn the_queue_shows_what_runs_where_and_what_waits_and_hides_what_is_privat
         let page = browser.get("/queue").await;
         assert_eq!(page.text.matches("a private build").count(), 2);
         assert!(page.text.contains(&format!("/builds/{public}")));
-        assert!(!page.text.contains("unseen") && !page.text.contains("hidden") && !page.text.contains("/cancel"));
+        assert!(!page.text.contains("unseen") && !page.text.contains("covert") && !page.text.contains("/cancel"));
     }
     app.engine
         .send_replace(EngineHealth::Down("connection refused".to_owned()));

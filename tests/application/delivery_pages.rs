@@ -39,7 +39,7 @@ async fn every_delivery_is_listed_with_its_outcome_its_reason_and_its_builds() {
     let page = browser.get(LEDGER).await;
     assert_eq!(page.status, 200);
     for part in [
-        "push from github",
+        "push from GitHub",
         &format!(r#"href="{webhook}""#),
         "no match",
         "&#60;i&#62;x&#60;/i&#62;",

@@ -94,6 +94,31 @@ async fn a_stream_ends_with_its_token() {
 }
 
 #[tokio::test]
+async fn a_members_stream_ends_with_the_role() {
+    let app = App::start().await;
+    let (status, made) = app.post("/api/v1/organisations", json!({ "name": "team" })).await;
+    assert_eq!(status, 201, "{made:#}");
+    let member = json!({ "role": "read" });
+    let (status, added) = app.put("/api/v1/organisations/team/members/bob", member).await;
+    assert!(matches!(status, 200 | 201), "{added:#}");
+    let mut private = document();
+    private["visibility"] = json!("private");
+    assert_eq!(app.put("/api/v1/repositories/team/app", private).await.0, 201);
+    let (_, started) = app.post("/api/v1/repositories/team/app/trigger", json!({})).await;
+    let build = BuildId::from(started["builds"][0]["id"].as_str().unwrap());
+    for request in followed(&build, |path| app.request(&app.bob, Method::GET, path)) {
+        let leave = async || {
+            let path = "/api/v1/organisations/team/members/bob";
+            let (status, problem) = app.call(&app.ann, Method::DELETE, path, None).await;
+            assert_eq!(status, 204, "{problem:#}");
+        };
+        assert!(ends(request, AT_ONCE, leave).await);
+        app.put("/api/v1/organisations/team/members/bob", json!({ "role": "read" }))
+            .await;
+    }
+}
+
+#[tokio::test]
 async fn a_stream_ends_within_seconds_of_what_another_process_did() {
     let app = App::start().await;
     let build = private_build(&app).await;

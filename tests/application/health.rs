@@ -115,7 +115,11 @@ async fn an_engine_is_asked_for_only_where_something_is_built() {
     app.engine.send_replace(EngineHealth::Unknown);
     let (status, problem) = app.call("", Method::GET, "/readyz", None).await;
     assert_eq!((status, &problem["errors"][0]["field"]), (503, &json!("engine")));
-    let elsewhere = App::start_with(Setup { builds_here: false }).await;
+    let elsewhere = App::start_with(Setup {
+        builds_here: false,
+        ..Setup::default()
+    })
+    .await;
     elsewhere
         .engine
         .send_replace(EngineHealth::Down("no answer".to_owned()));

@@ -28,6 +28,19 @@ async fn browsers_read_errors_as_pages_and_programs_as_problems() {
 }
 
 #[tokio::test]
+async fn an_error_is_said_to_be_compressed_only_where_it_is() {
+    let app = App::start().await;
+    // The first is answered inside the pages, which are compressed; the second by nobody.
+    for path in ["/builds/none", "/no/such/page"] {
+        let request = app.request("", Method::GET, path).header(header::ACCEPT, BROWSER);
+        let answer = request.header(header::ACCEPT_ENCODING, "gzip").send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+        assert!(!answer.headers().contains_key(header::CONTENT_ENCODING), "{path}");
+        assert!(answer.text().await.unwrap().starts_with("<!doctype html>"), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn an_error_escapes_what_the_address_holds() {
     let app = App::start().await;
     let request = app.request("", Method::GET, "/?%3Cscript%3Ealert(1)%3C/script%3E=1");

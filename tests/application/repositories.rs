@@ -18,7 +18,8 @@ async fn a_repository_is_read_back_with_every_field_of_the_interface() {
             "provider": "github", "url": "https://github.com/acme/app.git", "account": null, "submodules": true,
             "credentials_set": false,
         },
-        "links": [], "detect_base_images": true, "build_secrets_set": [], "stars": 0, "pulls": 0, "last_build": null,
+        "links": [], "detect_base_images": true,
+        "limits": { "timeout_seconds": null, "memory_bytes": null, "cpus": null }, "build_secrets_set": [], "stars": 0, "pulls": 0, "last_build": null,
         "webhook": { "url": read["webhook"]["url"], "secret_set": true },
         "created_at": read["created_at"], "updated_at": read["updated_at"],
         "rules": [
@@ -330,4 +331,36 @@ async fn stored_credentials_do_not_follow_a_source_to_another_host() {
     assert_eq!(app.put(PATH, moved).await.0, 200);
     saved["source"]["url"] = json!("https://github.com/acme/other.git");
     assert_eq!(app.put(PATH, saved).await.0, 200);
+}
+
+#[tokio::test]
+async fn limits_are_kept_and_those_that_cannot_be_are_named() {
+    let app = App::start().await;
+    let mut wanted = document();
+    let limits = json!({ "timeout_seconds": 60, "memory_bytes": 67_108_864, "cpus": 0.25 });
+    wanted["limits"] = limits.clone();
+    let (status, saved) = app.put(PATH, wanted.clone()).await;
+    assert_eq!((status, &saved["limits"]), (201, &limits), "{saved:#}");
+    wanted["limits"] = json!({ "timeout_seconds": 0, "memory_bytes": 1024, "cpus": -2.0 });
+    let (status, problem) = app.put(PATH, wanted.clone()).await;
+    assert_eq!(status, 422);
+    let fields: Vec<&str> = problem["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|error| error["field"].as_str().unwrap())
+        .collect();
+    assert_eq!(fields, ["limits.timeout_seconds", "limits.memory_bytes", "limits.cpus"]);
+    for bad in [
+        json!(7),
+        json!({ "disk": 1 }),
+        json!({ "timeout_seconds": 1.5 }),
+        json!({ "memory_bytes": -1 }),
+    ] {
+        wanted["limits"] = bad.clone();
+        assert_eq!(app.put(PATH, wanted.clone()).await.0, 422, "{bad}");
+    }
+    // Left out, they are the server's again.
+    let (_, saved) = app.put(PATH, document()).await;
+    assert_eq!(saved["limits"]["timeout_seconds"], Value::Null);
 }

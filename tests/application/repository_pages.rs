@@ -374,7 +374,6 @@ async fn what_a_push_brings_is_escaped_on_every_page() {
 #[tokio::test]
 async fn members_switch_between_their_own_and_their_organisations_repositories() {
     let app = App::start().await;
-    let path = "/api/v1/organisations/team";
     let (status, answer) = app.post("/api/v1/organisations", json!({ "name": "team" })).await;
     assert_eq!(status, 201, "{answer:#}");
     repository(&app, "own", "public", "").await;
@@ -386,7 +385,7 @@ async fn members_switch_between_their_own_and_their_organisations_repositories()
     assert!(!bob.get("/?namespace=team").await.text.contains("/r/team/unseen"));
     let reader = Some(json!({ "role": "read" }));
     let (status, answer) = app
-        .call(&app.ann, Method::PUT, &format!("{path}/members/bob"), reader)
+        .call(&app.ann, Method::PUT, "/api/v1/organisations/team/members/bob", reader)
         .await;
     assert!(status < 300, "{answer:#}");
     for (path, shows_team) in [("/", true), ("/?namespace=team", true), ("/?namespace=bob", false)] {

@@ -11,7 +11,7 @@ use crate::{
 
 /// The service as on its first day, and the code that it printed.
 async fn first_day() -> (App, String) {
-    let app = App::start_without_people(Setup { builds_here: true }).await;
+    let app = App::start_without_people(Setup::default()).await;
     let code = new_set_up_code().expose_secret().to_owned();
     let hash = token_hash(&normal_set_up_code(&code));
     assert!(app.store.offer_set_up(hash.as_bytes()).await.unwrap());

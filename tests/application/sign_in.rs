@@ -237,6 +237,54 @@ async fn signing_in_takes_no_field_and_no_parameter_that_it_does_not_know() {
 }
 
 #[tokio::test]
+async fn what_people_do_with_their_accounts_is_written_down_without_secrets() {
+    let app = App::start().await;
+    app.give_password("ann").await;
+    let browser = app.stranger();
+    sign_in(&browser, "ann", "canary-of-a-password").await;
+    sign_in(&browser, "ann", PASSWORD).await;
+    let token = [("label", "robot"), ("scope", "read"), ("expires", "7d")];
+    let page = browser.post("/settings/tokens", &token).await;
+    let (_, after) = page.text.split_once("name=\"id\" value=\"").unwrap();
+    let id = after.split('"').next().unwrap();
+    browser.post("/settings/tokens/revoke", &[("id", id)]).await;
+    let password = [("current", PASSWORD), ("new", "canary-of-a-password")];
+    browser.post("/settings/password", &password).await;
+    browser.post("/settings/sessions/end-others", &[]).await;
+    browser.post("/sign-out", &[]).await;
+    let (status, log) = app.call(&app.root, Method::GET, "/api/v1/audit", None).await;
+    assert_eq!(status, 200, "{log:#}");
+    let items = log["items"].as_array().unwrap();
+    let actions: Vec<&str> = items
+        .iter()
+        .rev()
+        .map(|item| item["action"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        actions,
+        [
+            "sign_in.failed",
+            "sign_in.succeeded",
+            "token.created",
+            "token.revoked",
+            "password.changed",
+            "session.ended",
+            "session.ended",
+        ]
+    );
+    assert!(
+        items
+            .iter()
+            .all(|item| item["actor"] == "ann" && item["address"] == "127.0.0.1"),
+        "{log:#}"
+    );
+    assert!(
+        !log.to_string().contains("canary") && !log.to_string().contains("hwt_"),
+        "{log:#}"
+    );
+}
+
+#[tokio::test]
 async fn signing_out_is_done_by_a_form_of_ones_own_alone() {
     let app = App::start().await;
     let browser = app.browser("ann").await;

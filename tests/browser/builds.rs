@@ -14,7 +14,7 @@ async fn a_click_on_trigger_turns_green_and_the_build_is_in_the_list_without_a_r
     let browser = stage.signed_in("admin").await;
     browser.go("/r/admin/app/builds").await;
     browser.run("window.notReloaded = true", vec![]).await;
-    browser.press_in("main", "Trigger").await;
+    browser.press_in("#trigger", "Trigger").await;
     browser
         .until("the button to turn green", async || {
             (browser.count("button.done").await > 0).then_some(())
@@ -52,7 +52,7 @@ async fn a_delivery_is_sent_again_by_a_click() {
     let browser = stage.signed_in("admin").await;
     browser.go("/r/admin/app/deliveries").await;
     browser.sees_in("main", "push").await;
-    browser.press_in("main", "Replay").await;
+    browser.press_in("#deliveries", "Replay…").await;
     browser
         .until("a second build", async || {
             (stage.server.builds("admin/app").await.len() == 2).then_some(())

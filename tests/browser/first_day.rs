@@ -17,18 +17,21 @@ async fn from_the_set_up_code_to_an_image_that_runs() {
 
     browser.go("/set-up").await;
     browser.fill("Set-up code", &stage.set_up_code().await).await;
-    browser.fill("Name", "ann").await;
+    browser.fill("Your name", "ann").await;
     browser.fill("Password", PASSWORD).await;
-    browser.press_in("main", "Create administrator").await;
+    browser.press_in("main", "Make the administrator").await;
     browser.arrives_at("/").await;
 
     browser.press_in("header", "Create").await;
     browser.follow_in("header", "Organisation").await;
-    browser.fill("Name", "team").await;
-    browser.press_in("main", "Create organisation").await;
+    browser.fill("Namespace", "team").await;
+    browser.press_in("main", "Make the organisation").await;
     browser.arrives_at("/o/team").await;
 
     let source = stage.git.create("acme/app").await;
+    source
+        .push(&[("Dockerfile", &stage.dockerfile("RUN true"))], "Begin")
+        .await;
     let gate = stage.gate();
     let steps = format!(
         "RUN echo before the gate\nRUN {}\nRUN echo after the gate\nCMD [\"echo\", \"it runs\"]",

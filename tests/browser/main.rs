@@ -12,6 +12,8 @@ mod account;
 mod builds;
 mod first_day;
 mod hostile;
+mod log;
 mod pages;
+mod pictures;
 mod routes;
 mod stage;

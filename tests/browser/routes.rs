@@ -1,42 +1,75 @@
 //! The pages that the service has, read from its sources: a page that nobody thought of here is found all the same.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
+
+/// Sources by their module's name.
+type Sources = BTreeMap<String, String>;
 
 /// The paths of all routes under src/web/pages that answer GET.
 pub fn of_pages() -> BTreeSet<String> {
-    let mut routes = BTreeSet::new();
+    let mut sources = Sources::new();
     collect(
         &Path::new(env!("CARGO_MANIFEST_DIR")).join("src/web/pages"),
-        &mut routes,
+        &mut sources,
     );
+    let routes: BTreeSet<String> = sources.values().flat_map(|source| gets(source, &sources)).collect();
     assert!(!routes.is_empty(), "the pages are somewhere else now");
     routes
 }
 
-fn collect(directory: &Path, routes: &mut BTreeSet<String>) {
+fn collect(directory: &Path, sources: &mut Sources) {
     for entry in fs::read_dir(directory).expect("the sources of the pages") {
         let path = entry.expect("an entry of the sources").path();
         if path.is_dir() {
-            collect(&path, routes);
+            collect(&path, sources);
         } else {
-            routes.extend(gets(&fs::read_to_string(&path).expect("a source")));
+            // Each file is looked at by itself; modules of the same name in two directories must not hide each other.
+            let module = path
+                .file_stem()
+                .expect("a source has a name")
+                .to_string_lossy()
+                .into_owned();
+            let module = if sources.contains_key(&module) {
+                path.display().to_string()
+            } else {
+                module
+            };
+            sources.insert(module, fs::read_to_string(&path).expect("a source"));
         }
     }
 }
 
 /// The paths in `.route("path", get(...))`.
-fn gets(source: &str) -> Vec<String> {
+fn gets(source: &str, sources: &Sources) -> Vec<String> {
     let mut found = Vec::new();
     for (begin, call) in source.match_indices(".route(") {
         let arguments = arguments(&source[begin + call.len()..]);
         let (path, handlers) = arguments.split_once(',').expect("a route has a path and a handler");
-        let path = path.trim().strip_prefix('"').and_then(|path| path.strip_suffix('"'));
-        let path = path.unwrap_or_else(|| panic!("a route's path is written where it is used: {arguments}"));
         if handlers.contains("get(") {
-            found.push(path.to_owned());
+            found.push(text_of(path.trim(), source, sources));
         }
     }
     found
+}
+
+/// What a literal says, or a constant of the same module or another.
+fn text_of(expression: &str, source: &str, sources: &Sources) -> String {
+    let literal = match (expression.strip_prefix('"'), expression.rsplit_once("::")) {
+        (Some(literal), _) => Some(literal),
+        (None, Some((module, name))) => sources.get(module).and_then(|source| constant(name, source)),
+        (None, None) => constant(expression, source),
+    };
+    let text = literal.and_then(|literal| literal.split('"').next());
+    text.unwrap_or_else(|| panic!("{expression} is neither a literal nor a constant"))
+        .to_owned()
+}
+
+fn constant<'a>(name: &str, source: &'a str) -> Option<&'a str> {
+    Some(source.split_once(&format!("const {name}: &str = \""))?.1)
 }
 
 /// What stands between a parenthesis that is open already and its end.
@@ -55,6 +88,8 @@ fn arguments(text: &str) -> &str {
 
 #[test]
 fn routes_are_found_with_the_methods_they_answer() {
-    let source = ".route(\"/a\", get(a))\n.route(\n    \"/b/{x}\",\n    post(b).get(c),\n)\n.route(\"/c\", post(d))";
-    assert_eq!(gets(source), ["/a", "/b/{x}"]);
+    let source = "const D: &str = \"/d\";\n.route(\"/a\", get(a)).route(\n\"/b/{x}\",\npost(b).get(c),\n)\
+                  .route(\"/c\", post(d)).route(D, get(e)).route(other::E, get(f))";
+    let other = Sources::from([("other".to_owned(), "pub const E: &str = \"/e\";".to_owned())]);
+    assert_eq!(gets(source, &other), ["/a", "/b/{x}", "/d", "/e"]);
 }

@@ -84,6 +84,13 @@ fn a_token_is_printed_alone_and_each_is_another() {
     );
     let nobody = hullworks(&["token", "create", "--user", "nobody"]).in_data_dir(directory.path());
     nobody.run().refused(1, &["nobody"]);
+    let scoped = |scope: &str| {
+        hullworks(&["token", "create", "--user", "anna", "--scope", scope])
+            .in_data_dir(directory.path())
+            .run()
+    };
+    assert!(scoped("read").done().starts_with("hwt_"));
+    scoped("owner").refused(2, &["read, write or admin"]);
 }
 
 #[test]

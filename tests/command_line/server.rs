@@ -267,7 +267,8 @@ fn what_export_prints_apply_leaves_unchanged() {
             "credentials_set": true},
         "rules": [{"id": "r1", "source_type": "tag", "source": "/^v(.*)$/", "docker_tag": "{\\1}", "dockerfile": "Dockerfile",
             "context": "/", "autobuild": true, "cache": false, "paths": ["src/**"], "platforms": [], "build_args": {"A": "1.0"}}],
-        "links": ["docker.io/library/alpine:3.20"], "detect_base_images": false, "stars": 0, "pulls": 0, "last_build": null,
+        "links": ["docker.io/library/alpine:3.20"], "detect_base_images": false,
+        "limits": {"timeout_seconds": 600, "memory_bytes": null, "cpus": 1.5}, "stars": 0, "pulls": 0, "last_build": null,
         "webhook": {"url": "http://x", "secret_set": true}, "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
     });
     let registry = json!({"host": "r.example.com", "username": "robot", "password_set": true, "trusted_realms": ["a.example.com"]});

@@ -643,6 +643,25 @@ async fn a_build_that_takes_too_long_is_ended_at_its_limit() {
 }
 
 #[tokio::test]
+async fn a_repository_bounds_the_time_and_memory_of_its_own_builds() {
+    let world = World::start().await;
+    let limits = json!({ "timeout_seconds": 5, "memory_bytes": 64 << 20, "cpus": 0.5 });
+    let app = world.app(json!({ "limits": limits })).await;
+    let gate = world.gate();
+    let (build, log) = world
+        .failure(&app, &[("Dockerfile", &world.dockerfile(&gate.step()))])
+        .await;
+    assert_eq!(build["error"]["kind"], "timeout", "{build:#}\n{log}");
+    let message = build["error"]["message"].as_str().expect("a message");
+    assert!(message.contains("5 s, limits.timeout_seconds"), "{message}");
+    wait::until("the step to end", BUILD, async || (gate.held() == 0).then_some(())).await;
+    let hog = world.dockerfile("RUN tail /dev/zero\n");
+    let (build, log) = world.failure(&app, &[("Dockerfile", &hog)]).await;
+    let message = build["error"]["message"].as_str().expect("a message");
+    assert!(message.contains("64 MiB (limits.memory_bytes)"), "{build:#}\n{log}");
+}
+
+#[tokio::test]
 async fn settings_that_cannot_work_are_named_and_nothing_is_made() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let refused = async |what: &str, data: &Path, settings: &[(&str, &str)], named: &str| {

@@ -178,7 +178,8 @@ mod tests {
             "rules": [{"id": "1", "source_type": "branch", "source": "main", "docker_tag": "latest", "dockerfile": "Dockerfile",
                 "context": "/", "autobuild": true, "cache": true, "target": "", "paths": [], "platforms": [],
                 "build_args": {"A": "1"}}],
-            "links": ["docker.io/library/alpine:3.20"], "detect_base_images": true, "stars": 4, "pulls": 9,
+            "links": ["docker.io/library/alpine:3.20"], "detect_base_images": true,
+            "limits": {"timeout_seconds": null, "memory_bytes": null, "cpus": null}, "stars": 4, "pulls": 9,
             "created_at": "2026-01-01T00:00:00Z", "webhook": {"url": "http://x", "secret_set": true}, "last_build": null,
         })
     }

@@ -37,6 +37,8 @@ pub struct Repository {
     pub links: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detect_base_images: Option<bool>,
+    #[serde(default, skip_serializing_if = "Limits::is_empty")]
+    pub limits: Limits,
     /// Values for `RUN --mount=type=secret`; null keeps a stored one, names left out go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build_secrets: Option<BTreeMap<String, Option<String>>>,
@@ -83,6 +85,24 @@ pub struct Credentials {
     pub password: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ssh_key: Option<String>,
+}
+
+/// What builds may use; left out: what the server allows.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_seconds: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<f64>,
+}
+
+impl Limits {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]

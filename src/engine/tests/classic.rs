@@ -186,3 +186,25 @@ async fn a_canceled_build_ends_at_once_and_leaves_no_container() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_step_that_takes_more_memory_than_it_may_is_killed_and_said_so() {
+    let engine = engine();
+    let base = busybox(&engine).await;
+    let dockerfile = format!("FROM {}\nRUN tail /dev/zero\n", base.0);
+    for builder in [Builder::Auto, Builder::BuildKit] {
+        let limited = BuildSpec {
+            memory_bytes: Some(32 << 20),
+            cpu_thousandths: Some(500),
+            ..spec(builder)
+        };
+        let run = build(&engine, &limited, MemoryContext::new(&dockerfile)).await;
+        let EngineError::Step(message) = run.error() else {
+            panic!("{:?}", run.result)
+        };
+        assert!(
+            message.contains("exit code 137") && message.contains("32 MiB"),
+            "{message}"
+        );
+    }
+}

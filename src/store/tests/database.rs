@@ -188,58 +188,55 @@ async fn what_is_asked_often_is_answered_from_an_index() {
             builds::COUNT_QUEUED_BETWEEN,
             "COVERING INDEX builds_by_status (status=? AND id>? AND id<?)",
         ),
-        (
-            &page(|_| ()),
-            "SEARCH b USING INDEX sqlite_autoindex_builds_1 (id>? AND id<?)",
-        ),
+        (&page(|_| ()), "SEARCH b USING INDEX sqlite_autoindex_builds_1 (id<?)"),
         (
             &page(|of| of.repository = Some(RepositoryId::new())),
-            "INDEX builds_by_repository (repository_id=? AND id>? AND id<?)",
+            "INDEX builds_by_repository (repository_id=? AND id<?)",
         ),
         (
             &page(|of| of.status = Some(Status::Failed)),
-            "INDEX builds_by_status (status=? AND id>? AND id<?)",
+            "INDEX builds_by_status (status=? AND id<?)",
         ),
         (
             &page(|of| of.source_name = Some("main".to_owned())),
-            "INDEX builds_by_source (source_name=? AND id>? AND id<?)",
+            "INDEX builds_by_source (source_name=? AND id<?)",
         ),
         (
             &page(|of| of.cause = Some(CauseKind::Retry)),
-            "INDEX builds_by_cause (cause_kind=? AND id>? AND id<?)",
+            "INDEX builds_by_cause (cause_kind=? AND id<?)",
         ),
         (
             &page(|of| {
                 of.repository = Some(RepositoryId::new());
                 of.status = Some(Status::Failed);
             }),
-            "INDEX builds_by_repository_status (repository_id=? AND status=? AND id>? AND id<?)",
+            "INDEX builds_by_repository_status (repository_id=? AND status=? AND id<?)",
         ),
         (
             &page(|of| {
                 of.repository = Some(RepositoryId::new());
                 of.source_name = Some("main".to_owned());
             }),
-            "INDEX builds_by_repository_source (repository_id=? AND source_name=? AND id>? AND id<?)",
+            "INDEX builds_by_repository_source (repository_id=? AND source_name=? AND id<?)",
         ),
         (
             &page(|of| {
                 of.repository = Some(RepositoryId::new());
                 of.cause = Some(CauseKind::Retry);
             }),
-            "INDEX builds_by_repository_cause (repository_id=? AND cause_kind=? AND id>? AND id<?)",
+            "INDEX builds_by_repository_cause (repository_id=? AND cause_kind=? AND id<?)",
         ),
         (
             &page(|of| of.rule = Some(RuleId::new())),
-            "INDEX builds_by_rule (rule_id=? AND id>? AND id<?)",
+            "INDEX builds_by_rule (rule_id=? AND id<?)",
         ),
         (
             deliveries::NEWEST,
-            "INDEX deliveries_by_repository (repository_id=? AND id>? AND id<?)",
+            "INDEX deliveries_by_repository (repository_id=? AND id<?)",
         ),
         (
             deliveries::NEWEST_OF_OUTCOME,
-            "INDEX deliveries_by_outcome (repository_id=? AND outcome=? AND id>? AND id<?)",
+            "INDEX deliveries_by_outcome (repository_id=? AND outcome=? AND id<?)",
         ),
         (build_history::HISTORY, "INDEX builds_by_repository (repository_id=?)"),
         (

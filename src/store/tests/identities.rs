@@ -14,12 +14,6 @@ fn person(name: &str, is_admin: bool) -> User {
     }
 }
 
-async fn added(store: &Store, name: &str, password_hash: &str) -> User {
-    let user = person(name, false);
-    assert!(store.add_user(&user, password_hash).await.unwrap());
-    user
-}
-
 fn subject(subject: &str) -> Subject<'_> {
     Subject {
         issuer: "https://id.example.com",
@@ -31,7 +25,7 @@ fn subject(subject: &str) -> Subject<'_> {
 #[tokio::test]
 async fn an_identity_is_one_persons_and_found_by_issuer_and_subject_alone() {
     on_both(|store| async move {
-        let (ann, bob) = (added(&store, "ann", "hash").await, added(&store, "bob", "hash").await);
+        let (ann, bob) = (added_user(&store, "ann").await, added_user(&store, "bob").await);
         assert_eq!(
             store.link_identity(&ann.id, subject("1"), at(1)).await.unwrap(),
             Linked::Done
@@ -99,7 +93,7 @@ async fn nobody_unlinks_the_last_way_in() {
         );
         store.set_password("ann", "hash", None).await.unwrap();
         let second = store.identities_of(&ann.id).await.unwrap().remove(0);
-        let bob = added(&store, "bob", "hash").await;
+        let bob = added_user(&store, "bob").await;
         assert_eq!(
             store.unlink_identity(&bob.id, &second.id).await.unwrap(),
             Unlinked::Missing
@@ -115,7 +109,7 @@ async fn nobody_unlinks_the_last_way_in() {
 #[tokio::test]
 async fn a_new_person_comes_whole_or_not_at_all() {
     on_both(|store| async move {
-        added(&store, "ann", "hash").await;
+        added_user(&store, "ann").await;
         let taken = store.sign_up(&person("ann", false), "", subject("1")).await.unwrap();
         assert_eq!(taken, SignedUp::NameTaken);
         assert_eq!(store.use_identity(subject("1"), at(1)).await.unwrap(), None);
@@ -143,7 +137,7 @@ async fn a_new_person_comes_whole_or_not_at_all() {
 #[tokio::test]
 async fn a_person_has_a_bounded_number_of_identities() {
     on_both(|store| async move {
-        let ann = added(&store, "ann", "hash").await;
+        let ann = added_user(&store, "ann").await;
         for number in 0..20 {
             let linked = store
                 .link_identity(&ann.id, subject(&number.to_string()), at(1))

@@ -11,6 +11,7 @@ mod invitations;
 mod logs;
 mod members;
 mod organisations;
+mod outbox;
 mod people;
 mod queue;
 mod registries;
@@ -127,9 +128,11 @@ pub(super) fn change(name: &str) -> RepositoryChange {
         rules: vec![rule("main", "latest")],
         links: vec![],
         detect_base_images: true,
+        limits: Default::default(),
         build_secrets: None,
         credentials: SourceSecret::Keep,
         webhook_secret: None,
+        last_changed: None,
     }
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::domain::ids::WorkerId;
+use crate::domain::{ids::WorkerId, limits::Limits};
 
 async fn replace(store: &Store, repository: &Repository, change: &RepositoryChange) -> Repository {
     let saved = store
@@ -23,6 +23,11 @@ async fn what_is_saved_is_what_is_read() {
         full.submodules = false;
         full.links = vec!["docker.io/library/b:1".to_owned(), "docker.io/library/a:1".to_owned()];
         full.detect_base_images = false;
+        full.limits = Limits {
+            timeout_seconds: Some(600),
+            memory_bytes: Some(1 << 30),
+            cpu_thousandths: Some(1500),
+        };
         full.build_secrets = Some(vec![("npm".to_owned(), Some(b"sealed".to_vec()))]);
         full.credentials = SourceSecret::Set(b"credentials".to_vec());
         full.rules = vec![rule("main", "latest"), rule("dev", "dev")];

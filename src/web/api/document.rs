@@ -10,6 +10,7 @@ use crate::{
         access::Role,
         build::Status,
         ids::{BuildId, RuleId},
+        limits::Limits,
         repository::{Provider, Repository, Visibility},
         rule::{Rule, SourceType},
     },
@@ -37,6 +38,7 @@ pub struct RepositoryDocument {
     /// Base images linked by hand, fully named.
     links: Vec<String>,
     detect_base_images: bool,
+    limits: LimitsDocument,
     /// Names of the secrets that builds may mount; only for those who may change the repository.
     #[serde(skip_serializing_if = "Option::is_none")]
     build_secrets_set: Option<Vec<String>>,
@@ -152,6 +154,7 @@ pub async fn show(
         description: repository.description,
         links: repository.links,
         detect_base_images: repository.detect_base_images,
+        limits: repository.limits.into(),
         build_secrets_set: is_editor.then_some(repository.build_secrets),
         webhook,
         created_at: repository.created_at,
@@ -179,6 +182,44 @@ fn show_rule(rule: Rule, is_editor: bool) -> RuleDocument {
     }
 }
 
+/// What each build of a repository may use; null: what the server allows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = Limits)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsDocument {
+    /// Seconds that a build may take.
+    #[serde(default)]
+    pub timeout_seconds: Option<u64>,
+    /// Bytes of memory for each step. With this or `cpus` the engine's classic builder builds, which knows no
+    /// `RUN --mount`.
+    #[serde(default)]
+    pub memory_bytes: Option<u64>,
+    /// Processors for each step, such as 1.5.
+    #[serde(default)]
+    pub cpus: Option<f64>,
+}
+
+impl From<Limits> for LimitsDocument {
+    fn from(limits: Limits) -> Self {
+        Self {
+            timeout_seconds: limits.timeout_seconds,
+            memory_bytes: limits.memory_bytes,
+            cpus: limits.cpu_thousandths.map(|thousandths| thousandths as f64 / 1000.0),
+        }
+    }
+}
+
+impl From<LimitsDocument> for Limits {
+    fn from(document: LimitsDocument) -> Self {
+        Self {
+            timeout_seconds: document.timeout_seconds,
+            memory_bytes: document.memory_bytes,
+            // Negative ones become 0, which is refused like it.
+            cpu_thousandths: document.cpus.map(|cpus| (cpus * 1000.0).round() as u64),
+        }
+    }
+}
+
 /// A repository, as it is written.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -201,6 +242,9 @@ pub struct RepositoryInput {
     pub links: Vec<String>,
     #[serde(default = "yes")]
     pub detect_base_images: bool,
+    /// What its builds may use, below what the server allows.
+    #[serde(default, deserialize_with = "object")]
+    pub limits: LimitsDocument,
     /// Write-only values for `RUN --mount=type=secret`. Left out: all stay; null keeps that one; names not listed go.
     #[schema(value_type = Option<BTreeMap<String, Option<String>>>, write_only)]
     pub build_secrets: Option<UniqueMap<Option<String>>>,

@@ -2,6 +2,7 @@
 
 mod audit;
 pub mod builds;
+mod changes;
 pub mod deliveries;
 mod document;
 mod health;
@@ -18,6 +19,8 @@ mod text_pieces;
 pub mod triggers;
 
 pub use self::{
+    changes::{Expected, check, delete, document_of, save, start_first_builds},
+    document::RepositoryInput,
     openapi::{described_routes, routes},
     pagination::Page,
 };

@@ -2,34 +2,28 @@
 
 use axum::{Json, extract::State, response::IntoResponse};
 use http::StatusCode;
-use secrecy::ExposeSecret;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
+    changes::{self, Expected, save, start_first_builds},
     document::{self, RepositoryDocument, RepositoryInput},
     pagination::{List, Page, PageParameters},
-    save::checked_change,
 };
 use crate::{
     domain::{
         access::Role,
-        ids::{BuildId, RepositoryId},
+        ids::RepositoryId,
         repository::{RepositoryName, check_name},
     },
-    secrets,
-    store::{NewRepository, SavedRepository},
-    tokens,
     web::{
         Web,
+        audit::Origin,
         auth::{Caller, repository_for, visible_repository},
         json::StrictJson,
         parameters::{FromParameters, Parameters, Query, RepositoryPath, Segments},
         problem::{FieldError, Problem},
     },
 };
-
-/// How often a change is tried again when somebody else made or deleted the repository in between.
-const ATTEMPTS: usize = 4;
 
 pub(super) fn routes() -> OpenApiRouter<Web> {
     OpenApiRouter::new()
@@ -112,6 +106,7 @@ impl FromParameters for PutParameters {
 async fn put(
     State(web): State<Web>,
     caller: Caller,
+    origin: Origin,
     Segments((namespace, name)): Segments<(String, String)>,
     Query(parameters): Query<PutParameters>,
     body: StrictJson<RepositoryInput>,
@@ -120,58 +115,17 @@ async fn put(
     check_name(&namespace).map_err(|error| Problem::field("namespace", error.to_string()))?;
     let name = RepositoryName::new(&namespace, &name).map_err(|error| Problem::field("name", error.to_string()))?;
     let user = caller.may(&namespace, Role::Admin)?;
-    let (saved, secret) = save(&web, &name, &body.checked()?).await?;
-    let now = web.clock.now();
-    web.store
-        .record_contribution(&user.name, &saved.repository.id, now)
-        .await?;
-    if parameters.build && web.store.last_build(&saved.repository.id).await?.is_none() {
-        // The answer holds a secret that is never shown again, so a first build that cannot be queued now does not
-        // take its place; `last_build` shows that there is none, and the same request again tries again.
-        if let Err(error) = web.intake.first_builds(&saved.repository, &user.name).await {
-            tracing::warn!(%error, repository = %saved.repository.name, "failed to start the first builds");
-        }
+    let actor = origin.actor(&user.name);
+    let saved = save(&web, &actor, &name, &body.checked()?, Expected::Anything).await?;
+    if parameters.build {
+        start_first_builds(&web, &saved.repository, &user.name).await?;
     }
     let status = match saved.created {
         true => StatusCode::CREATED,
         false => StatusCode::OK,
     };
-    let document = document::show(&web, &caller, saved.repository, secret).await?;
+    let document = document::show(&web, &caller, saved.repository, saved.webhook_secret).await?;
     Ok((status, Json(document)))
-}
-
-/// Saves a document; also answers the webhook's secret if it was made here.
-async fn save(
-    web: &Web,
-    name: &RepositoryName,
-    input: &RepositoryInput,
-) -> Result<(SavedRepository, Option<String>), Problem> {
-    for _ in 0..ATTEMPTS {
-        let existing = web.store.repository_named(name).await?;
-        let id = existing
-            .as_ref()
-            .map_or_else(RepositoryId::new, |repository| repository.id.clone());
-        let change = checked_change(web, name, input, &id, existing.as_ref()).await?;
-        let made = tokens::new_webhook_secret();
-        let new = NewRepository {
-            webhook_secret: web
-                .vault
-                .seal(&secrets::webhook_secret(id.as_str()), made.expose_secret()),
-            id,
-            hook_id: tokens::new_hook_id(),
-            now: web.clock.now(),
-        };
-        let existing = existing.as_ref().map(|repository| &repository.id);
-        if let Some(saved) = web.store.put_repository(existing, &new, &change).await? {
-            // It may be private now.
-            web.signals.access_changed();
-            let shown = saved.created && change.webhook_secret.is_none();
-            return Ok((saved, shown.then(|| made.expose_secret().to_owned())));
-        }
-    }
-    Err(Problem::conflict(
-        "somebody else keeps creating and deleting this repository; try again",
-    ))
 }
 
 /// Deletes a repository with its builds, logs and deliveries. Images that were pushed stay at their registry.
@@ -184,18 +138,11 @@ async fn save(
 async fn delete(
     State(web): State<Web>,
     caller: Caller,
+    origin: Origin,
     Segments(name): Segments<(String, String)>,
     Query(()): Query<()>,
 ) -> Result<StatusCode, Problem> {
-    let (repository, _) = repository_for(&web, &caller, &name, Role::Owner).await?;
-    let builds = web.store.delete_repository(&repository.id).await?;
-    web.signals.access_changed();
-    // Whoever builds one of them finds its lease gone.
-    web.signals.cancel_requested();
-    web.signals.queue_changed();
-    for build in builds.into_iter().map(BuildId::from) {
-        web.logs.remove(&build).await;
-        web.logs.hub().changed(&build);
-    }
+    let (repository, user) = repository_for(&web, &caller, &name, Role::Owner).await?;
+    changes::delete(&web, &origin.actor(&user.name), &repository).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -9,6 +9,7 @@ use crate::{
         base::circle_through,
         ids::{RepositoryId, RuleId},
         image::ImageReference,
+        limits::Limits,
         repository::{Provider, Repository, RepositoryName, check_image, default_image},
         rule::Rule,
         source_url::SourceUrl,
@@ -50,6 +51,7 @@ pub async fn checked_change(
         .map(|(index, rule)| checked_rule(index, rule, &mut errors))
         .collect();
     let links = check_links(&input.links, &mut errors);
+    let limits = check_limits(input, &mut errors);
     let build_secrets = seal_build_secrets(web, id, input, existing, &mut errors);
     check_build_args(input, existing, &mut errors);
     check_credentials_stay(input, existing, &mut errors);
@@ -79,9 +81,11 @@ pub async fn checked_change(
         rules,
         links,
         detect_base_images: input.detect_base_images,
+        limits,
         build_secrets,
         credentials,
         webhook_secret: input.source.webhook_secret.as_ref().map(seal),
+        last_changed: None,
     })
 }
 
@@ -249,6 +253,14 @@ fn check_links(links: &[String], errors: &mut Vec<FieldError>) -> Vec<String> {
     named.sort();
     named.dedup();
     named
+}
+
+fn check_limits(input: &RepositoryInput, errors: &mut Vec<FieldError>) -> Limits {
+    let limits = Limits::from(input.limits);
+    for invalid in limits.check() {
+        errors.push(FieldError::new(format!("limits.{}", invalid.field), invalid.message));
+    }
+    limits
 }
 
 fn seal_build_secrets(

@@ -29,7 +29,7 @@ use crate::{
         access::Role,
         delivery::Outcome,
         ids::{BuildId, DeliveryId},
-        repository::Repository,
+        repository::{Provider, Repository},
     },
     store::{BuildNumber, Delivery, DeliveryFilter},
     web::{
@@ -94,8 +94,7 @@ struct DeliveriesPage {
 /// Where the forge sends its webhooks to.
 struct HookView {
     url: String,
-    /// The forge's name.
-    forge: &'static str,
+    forge: String,
     /// Where it is tested there.
     test: &'static str,
 }
@@ -107,8 +106,9 @@ struct DeliveryView {
     /// Who sent it, and what it is.
     what: String,
     forge_id: Option<String>,
+    /// The state of a build that looks like the outcome.
+    looks: &'static str,
     outcome: &'static str,
-    outcome_words: &'static str,
     reason: String,
     source_name: Option<String>,
     /// Short, and whole.
@@ -230,12 +230,17 @@ impl DeliveryView {
         Self {
             received: When::new(delivery.received_at, viewer.now),
             what: match is_webhook {
-                true => format!("{} from {}", delivery.event, delivery.provider),
+                true => format!("{} from {}", delivery.event, forge(&delivery.provider)),
                 false => delivery.event,
             },
             forge_id: delivery.delivery_id,
-            outcome: delivery.outcome.as_str(),
-            outcome_words: words::outcome(delivery.outcome),
+            looks: match delivery.outcome {
+                Outcome::Queued => "succeeded",
+                Outcome::Refused => "failed",
+                Outcome::Duplicate => "superseded",
+                Outcome::NoMatch | Outcome::Skipped | Outcome::Ignored => "skipped",
+            },
+            outcome: words::outcome(delivery.outcome),
             reason: delivery.reason,
             source_name: delivery.source_name,
             commit: delivery.commit.map(|commit| (words::short(&commit).to_owned(), commit)),
@@ -247,20 +252,23 @@ impl DeliveryView {
     }
 }
 
+/// A forge's name, as it writes it itself.
+fn forge(provider: &str) -> String {
+    match Provider::parse(provider) {
+        Some(Provider::Github) => "GitHub".to_owned(),
+        Some(Provider::Bitbucket) => "Bitbucket".to_owned(),
+        Some(Provider::BitbucketServer) => "Bitbucket Data Center".to_owned(),
+        None => provider.to_owned(),
+    }
+}
+
 impl HookView {
     fn new(web: &Web, repository: &Repository) -> Self {
-        use crate::domain::repository::Provider;
         let provider = repository.source.provider;
-        let (forge, test) = match provider {
-            Provider::Github => (
-                "GitHub",
-                "Settings, Webhooks, the webhook, Recent deliveries, Redeliver",
-            ),
-            Provider::Bitbucket => ("Bitbucket", "Repository settings, Webhooks, View requests, Resend"),
-            Provider::BitbucketServer => (
-                "Bitbucket Data Center",
-                "Repository settings, Webhooks, Test connection",
-            ),
+        let test = match provider {
+            Provider::Github => "Settings, Webhooks, the webhook, Recent deliveries, Redeliver",
+            Provider::Bitbucket => "Repository settings, Webhooks, View requests, Resend",
+            Provider::BitbucketServer => "Repository settings, Webhooks, Test connection",
         };
         Self {
             url: format!(
@@ -269,7 +277,7 @@ impl HookView {
                 provider.as_str(),
                 repository.hook_id
             ),
-            forge,
+            forge: forge(provider.as_str()),
             test,
         }
     }

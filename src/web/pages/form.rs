@@ -142,6 +142,20 @@ impl FormErrors {
             .map(|error| error.message.as_str())
     }
 
+    /// What is wrong with a field that is named in two parts.
+    pub fn at(&self, parent: &str, field: &str) -> Option<&str> {
+        let error = self
+            .0
+            .iter()
+            .find(|error| error.field.strip_prefix(parent) == Some(field));
+        error.map(|error| error.message.as_str())
+    }
+
+    /// Whether something is wrong with a field or with one inside it.
+    pub fn under(&self, field: &str) -> bool {
+        self.0.iter().any(|error| error.field.starts_with(field))
+    }
+
     pub fn all(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0
             .iter()

@@ -1,6 +1,7 @@
 //! What people see in a browser: one file per page, each with its own `routes()`. Pages do what the API does, by the same
 //! calls, and show it; every one works without script, except live updates.
 
+pub(super) mod admin;
 mod answer;
 mod attempt_cookie;
 mod audit_row;
@@ -13,6 +14,8 @@ mod build_list;
 mod build_log;
 mod build_steps;
 mod builds;
+mod create;
+mod created;
 mod dashboard;
 mod deliveries;
 mod explore;
@@ -27,11 +30,14 @@ mod provider_refusal;
 mod provider_sign_in;
 mod queue;
 mod repository;
+mod repository_form;
 mod repository_head;
 mod repository_list;
+mod repository_settings;
 mod repository_tags;
 mod set_up;
 pub(super) mod settings;
+mod shown_once;
 mod sign_in;
 mod theme;
 mod trigger;
@@ -47,25 +53,29 @@ use super::{Web, assets};
 /// All pages.
 pub fn routes() -> Router<Web> {
     Router::new()
-        .merge(provider_sign_in::routes())
+        .merge(badge::routes())
+        .merge(admin::routes())
         .merge(build::routes())
         .merge(build_actions::routes())
-        .merge(builds::routes())
-        .merge(deliveries::routes())
-        .merge(queue::routes())
-        .merge(trigger::routes())
         .merge(build_log::routes())
-        .merge(sign_in::routes())
+        .merge(builds::routes())
+        .merge(create::routes())
+        .merge(created::routes())
+        .merge(dashboard::routes())
+        .merge(deliveries::routes())
+        .merge(explore::routes())
+        .merge(organisation::routes())
+        .merge(person::routes())
+        .merge(provider_sign_in::routes())
+        .merge(queue::routes())
+        .merge(repository::routes())
+        .merge(repository_settings::routes())
+        .merge(repository_tags::routes())
         .merge(set_up::routes())
         .merge(settings::routes())
-        .merge(person::routes())
-        .merge(badge::routes())
-        .merge(dashboard::routes())
-        .merge(explore::routes())
-        .merge(repository::routes())
-        .merge(repository_tags::routes())
-        .merge(organisation::routes())
+        .merge(sign_in::routes())
         .merge(theme::routes())
+        .merge(trigger::routes())
         .layer(middleware::from_fn(forget_shown_notice))
         .merge(assets::routes())
         .layer(CompressionLayer::new())

@@ -104,7 +104,9 @@ pub async fn problems_become_pages(State(web): State<Web>, request: Request, nex
         header::CONTENT_TYPE,
         HeaderValue::from_static("text/html; charset=utf-8"),
     );
+    // They told of the problem's own bytes, which may have been compressed already.
     headers.remove(header::CONTENT_LENGTH);
+    headers.remove(header::CONTENT_ENCODING);
     *response.body_mut() = html.into();
     response
 }

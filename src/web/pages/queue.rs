@@ -119,7 +119,11 @@ async fn page(State(web): State<Web>, viewer: Viewer, Query(parameters): Query<Q
         .filter(|_| has_more)
         .map(|last| format!("/queue?after={}", last.id));
     let waiting = waiting.into_iter().enumerate().map(|(index, build)| Item {
-        starts: starts.get(index).map(|at| When::new(*at, viewer.now)),
+        // One that starts now needs no telling.
+        starts: starts
+            .get(index)
+            .filter(|at| **at > viewer.now)
+            .map(|at| When::new(*at, viewer.now)),
         ..Item::new(build, &words, &viewer)
     });
     render(&QueuePage {

@@ -130,7 +130,7 @@ async fn set_up(
         address = visitor.address_text(),
         "the first administrator was made"
     );
-    let detail = json!({ "is_admin": true, "how": "set-up code" });
+    let detail = json!({ "is_admin": true, "through": "the set-up code" });
     web.note(
         origin
             .actor(&user.name)

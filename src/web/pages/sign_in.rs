@@ -18,7 +18,7 @@ use super::{
     viewer::Viewer,
 };
 use crate::{
-    domain::{audit::Action, repository::check_name},
+    domain::{audit::Action, repository::MAX_NAME},
     web::{
         Web,
         audit::Origin,
@@ -32,9 +32,6 @@ use crate::{
 };
 
 const REFUSED: &str = "This name and this password do not belong together. Check both, capital letters too.";
-
-/// Stands in the audit log for what was given as a name and cannot be one.
-const NO_NAME: &str = "(no name)";
 
 pub(super) fn routes() -> Router<Web> {
     Router::new()
@@ -140,11 +137,10 @@ async fn sign_in(
     let (user, hash) = known.unzip();
     let is_right = web.passwords.verify(form.password, hash).await?;
     let Some(user) = user.filter(|_| is_right) else {
-        tracing::info!(user = name, address = visitor.address_text(), "a sign-in was refused");
-        // What is no name may well be a password in the wrong field.
-        let given = if check_name(name).is_ok() { name } else { NO_NAME };
-        web.note(origin.actor(given).did(Action::SignInFailed, given, "", json!({})))
-            .await;
+        let typed: String = name.chars().filter(|c| !c.is_control()).take(MAX_NAME).collect();
+        tracing::info!(user = typed, address = visitor.address_text(), "a sign-in was refused");
+        let failed = origin.actor(&typed).did(Action::SignInFailed, &typed, "", json!({}));
+        web.note(failed).await;
         return render(
             &web,
             viewer,
@@ -157,27 +153,30 @@ async fn sign_in(
     web.throttle.succeeded(Some(name), visitor.address);
     let cookie = session::begin(&web, &user.id, viewer.session.as_ref(), &visitor).await?;
     tracing::info!(user = user.name, address = visitor.address_text(), "signed in");
-    web.note(
-        origin
-            .actor(&user.name)
-            .did(Action::SignedIn, &user.name, "", json!({})),
-    )
-    .await;
+    let signed_in = origin
+        .actor(&user.name)
+        .did(Action::SignedIn, &user.name, "", json!({}));
+    web.note(signed_in).await;
     Ok((cookie, see_other(local_path(&form.next))).into_response())
 }
 
 async fn sign_out(
     State(web): State<Web>,
+    origin: Origin,
     Query(()): Query<()>,
     Submitted {
         viewer,
         form: Nothing {},
     }: Submitted<Nothing>,
 ) -> PageResult {
-    match &viewer.session {
-        Some(session) => Ok((session::end(&web, session).await?, see_other("/sign-in")).into_response()),
-        None => Ok(see_other("/sign-in")),
-    }
+    let Some(session) = &viewer.session else {
+        return Ok(see_other("/sign-in"));
+    };
+    let cookie = session::end(&web, session).await?;
+    let (name, detail) = (&session.user.name, json!({ "signed_out": true }));
+    web.note(origin.actor(name).did(Action::SessionEnded, name, "", detail))
+        .await;
+    Ok((cookie, see_other("/sign-in")).into_response())
 }
 
 /// `Try again in 4 seconds.`

@@ -49,6 +49,11 @@ const TOO_WIDE: &str = "
     if (document.documentElement.scrollWidth <= width) return [];
     return [...document.querySelectorAll('body *')]
         .filter(element => element.getBoundingClientRect().right > width + 1)
+        .filter(element => {
+            for (let up = element.parentElement; up; up = up.parentElement)
+                if (up !== document.body && getComputedStyle(up).overflowX !== 'visible') return false;
+            return true;
+        })
         .slice(0, 8)
         .map(element => `${element.tagName.toLowerCase()}.${element.className}: ${element.textContent.trim().slice(0, 60)}`)
         .concat(`scrollWidth ${document.documentElement.scrollWidth} in ${width}`);";
@@ -75,8 +80,7 @@ impl Browser {
             self.view(view).await;
             let found = self.run(TOO_WIDE, vec![]).await;
             faults.extend(lines(&found).map(|line| format!("{view:?}: too wide: {line}")));
-            let found = self.client.execute_async(AXE_RUN, vec![json!(RULES)]).await;
-            let found = found.unwrap_or_else(|error| panic!("axe-core in the page: {error}"));
+            let found = self.run_async(AXE_RUN, vec![json!(RULES)]).await;
             for found in found.as_array().into_iter().flatten() {
                 faults.push(format!(
                     "{view:?}: {} ({}): {:#}",

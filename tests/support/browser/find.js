@@ -1,5 +1,5 @@
 // Finds what a person means by "the button Save" or "the field Name": what is visible, by its accessible name.
-// Arguments: a selector of the region to look in, a kind, a name. Answers the element, or null.
+// Arguments: a selector of the region to look in, a kind, a name or the beginning of one and `…`. Answers the element, or null.
 const [region, kind, wanted] = arguments;
 const kinds = {
   button: 'button, summary, input[type=submit], [role=button], [role=tab], [role=menuitem]',
@@ -20,9 +20,10 @@ const names = element => {
   if (element.labels?.length) return [...element.labels].map(text);
   return [text(element) || tidy(element.value ?? '') || tidy(element.title)];
 };
+const fits = name => wanted.endsWith('…') ? name.startsWith(wanted.slice(0, -1)) : name === wanted;
 const root = document.querySelector(region);
 if (!root) return null;
 const found = [...root.querySelectorAll(kinds[kind])]
   .filter(element => element.checkVisibility({ visibilityProperty: true }))
-  .filter(element => names(element).includes(wanted));
+  .filter(element => names(element).some(fits));
 return found.find(element => !element.disabled) ?? null;

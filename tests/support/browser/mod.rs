@@ -197,6 +197,11 @@ impl Browser {
         self.run(script, vec![json!(region)]).await.as_str().map(str::to_owned)
     }
 
+    /// Waits until there is a region, and returns its visible text.
+    pub async fn read(&self, region: &str) -> String {
+        self.until(region, async || self.text_of(region).await).await
+    }
+
     /// How many elements a selector finds.
     pub async fn count(&self, selector: &str) -> u64 {
         let script = "return document.querySelectorAll(arguments[0]).length";
@@ -245,6 +250,12 @@ impl Browser {
         self.try_run(script, arguments)
             .await
             .unwrap_or_else(|error| panic!("a script in the page: {error}"))
+    }
+
+    /// As [`Browser::run`], for a script that calls its last argument when it is done.
+    pub async fn run_async(&self, script: &str, arguments: Vec<Value>) -> Value {
+        let done = self.client.execute_async(script, arguments).await;
+        done.unwrap_or_else(|error| panic!("a script in the page: {error}"))
     }
 
     async fn try_run(&self, script: &str, arguments: Vec<Value>) -> Result<Value, CmdError> {

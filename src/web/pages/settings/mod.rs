@@ -2,6 +2,7 @@
 
 mod accounts;
 mod applications;
+mod notifications;
 mod organisations;
 mod password;
 mod profile;
@@ -32,6 +33,7 @@ pub(super) fn routes() -> Router<Web> {
         .merge(password::routes())
         .merge(sessions::routes())
         .merge(tokens::routes())
+        .merge(notifications::routes())
         .merge(organisations::routes())
         .merge(accounts::routes())
         .merge(applications::routes())

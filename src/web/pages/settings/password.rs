@@ -111,7 +111,7 @@ async fn save(
         false => 0,
     };
     web.signals.access_changed();
-    let detail = json!({ "tokens_revoked": tokens });
+    let detail = json!({ "tokens_revoked": form.revoke_tokens });
     web.note(
         origin
             .actor(&user.name)

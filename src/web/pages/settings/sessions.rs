@@ -98,17 +98,21 @@ async fn end(
     Query(()): Query<()>,
     Submitted { viewer, form }: Submitted<End>,
 ) -> PageResult {
+    let user = viewer.user()?;
     let ended = SessionId::from(form.id);
+    let was_ended = origin
+        .actor(&user.name)
+        .did(Action::SessionEnded, &user.name, "", json!({}));
     if let Some(own) = viewer.session.as_ref().filter(|own| own.id == ended) {
-        return Ok((session::end(&web, own).await?, see_other("/sign-in")).into_response());
+        let cookie = session::end(&web, own).await?;
+        web.note(was_ended).await;
+        return Ok((cookie, see_other("/sign-in")).into_response());
     }
-    if !web.store.end_session(&viewer.user()?.id, &ended).await? {
+    if !web.store.end_session(&user.id, &ended).await? {
         return Err(Problem::not_found("session"));
     }
     web.signals.access_changed();
-    let name = &viewer.user()?.name;
-    web.note(origin.actor(name).did(Action::SessionEnded, name, "", json!({})))
-        .await;
+    web.note(was_ended).await;
     Ok(done(PATH, &Notice::good("The session was ended.")))
 }
 
@@ -121,14 +125,15 @@ async fn end_others(
         form: EndOthers {},
     }: Submitted<EndOthers>,
 ) -> PageResult {
+    let user = viewer.user()?;
     let own = viewer.session.as_ref().map(|session| &session.id);
-    let ended = web.store.end_sessions(&viewer.user()?.id, own).await?;
+    let sessions = web.store.end_sessions(&user.id, own).await?;
     web.signals.access_changed();
-    let name = &viewer.user()?.name;
+    let detail = json!({ "sessions": sessions });
     web.note(
         origin
-            .actor(name)
-            .did(Action::SessionEnded, name, "", json!({ "sessions": ended })),
+            .actor(&user.name)
+            .did(Action::SessionEnded, &user.name, "", detail),
     )
     .await;
     Ok(done(PATH, &Notice::good("Every other session was ended.")))

@@ -233,12 +233,11 @@ async fn create(
         expires_at: days.map(|days| viewer.now + TimeDelta::days(days)),
     };
     web.store.add_token(&new).await?;
-    let name = &viewer.user()?.name;
     let detail = json!({ "scope": filled.scope, "expires_at": new.expires_at });
     web.note(
         origin
-            .actor(name)
-            .did(Action::TokenCreated, &filled.label, name, detail),
+            .actor(&viewer.user()?.name)
+            .did(Action::TokenCreated, &filled.label, "", detail),
     )
     .await;
     let fresh = Some(token.expose_secret().to_owned());
@@ -284,8 +283,11 @@ async fn revoke(
         return Err(Problem::not_found("token"));
     };
     web.signals.access_changed();
-    let name = &viewer.user()?.name;
-    web.note(origin.actor(name).did(Action::TokenRevoked, &label, name, json!({})))
-        .await;
+    web.note(
+        origin
+            .actor(&viewer.user()?.name)
+            .did(Action::TokenRevoked, &label, "", json!({})),
+    )
+    .await;
     Ok(done(PATH, &Notice::good(format!("The token “{label}” was revoked."))))
 }
