@@ -65,7 +65,6 @@ pub use self::{
     logs::LogPiece,
     members::{MOST_MEMBERSHIPS, Member, MemberChange},
     organisations::{Organisation, OrganisationAdded, OrganisationCounts, OrganisationDeleted},
-    organisations::{Organisation, OrganisationAdded, OrganisationDeleted},
     outbox::WaitingMail,
     profiles::Profile,
     queue::{Leased, PoisonLimit},
