@@ -55,7 +55,6 @@ pub fn routes() -> Router<Web> {
     Router::new()
         .merge(badge::routes())
         .merge(admin::routes())
-        .merge(provider_sign_in::routes())
         .merge(build::routes())
         .merge(build_actions::routes())
         .merge(build_log::routes())
