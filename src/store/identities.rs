@@ -87,7 +87,7 @@ impl From<Row> for StoredIdentity {
 }
 
 impl Store {
-    /// Whose identity it is, if it is anybody's; notes its use, and the address that came with it.
+    /// Whose identity it is, if it is anybody's who may sign in; notes its use, and the address that came with it.
     pub async fn use_identity(&self, subject: Subject<'_>, now: DateTime<Utc>) -> Result<Option<User>, StoreError> {
         let mut tx = self.begin().await?;
         on!(tx.handle(), c => {
@@ -104,7 +104,7 @@ impl Store {
             sqlx::query_as::<_, UserRow>(
                 "select users.id, users.name, users.is_admin, users.created_at \
                  from identities join users on users.id = identities.user_id \
-                 where identities.issuer = $1 and identities.subject = $2",
+                 where identities.issuer = $1 and identities.subject = $2 and not users.disabled",
             )
             .bind(subject.issuer)
             .bind(subject.subject)
@@ -240,7 +240,7 @@ impl Store {
         let changed = on!(tx.handle(), c => {
             sqlx::query(
                 "update users set is_admin = $2 where id = $1 and is_admin <> $2 \
-                 and ($2 or exists (select 1 from users where is_admin and id <> $1))",
+                 and ($2 or exists (select 1 from users where is_admin and not disabled and id <> $1))",
             )
             .bind(user.as_str())
             .bind(is_admin)

@@ -19,10 +19,10 @@ pub struct WaitingMail {
     pub attempts: i64,
 }
 
-/// Condition on a user `u` and a repository `r`: they may see what it builds.
+/// Condition on a user `u` and a repository `r`: they may sign in, and see what it builds.
 macro_rules! may_see {
     () => {
-        "(r.visibility = 'public' or u.is_admin or exists \
+        "not u.disabled and (r.visibility = 'public' or u.is_admin or exists \
          (select 1 from readable_namespaces n where n.user_id = u.id and n.namespace = r.namespace))"
     };
 }

@@ -57,6 +57,8 @@ async fn a_worker(app: &App) -> WorkerId {
         concurrency: 2,
         started_at: app.clock.now(),
         last_seen_at: app.clock.now(),
+        paused: false,
+        disk: None,
     };
     app.store.worker_seen(&worker).await.unwrap();
     worker.id

@@ -202,6 +202,8 @@ async fn a_queued_build_says_its_place_and_what_it_waits_for() {
         concurrency: 1,
         started_at: now,
         last_seen_at: now,
+        paused: false,
+        disk: None,
     };
     app.store.worker_seen(&worker).await.unwrap();
     assert_eq!(shown(0).await, (json!(1), json!("a free worker")));

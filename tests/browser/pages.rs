@@ -62,6 +62,13 @@ const REPOSITORIES: Pages = &[
     ("/u/{name}", "/u/admin", Admin),
 ];
 
+/// What makes and changes a repository.
+const FORMS: Pages = &[
+    ("/new", "/new", Admin),
+    ("/r/{namespace}/{name}/created", "/r/admin/app/created", Admin),
+    ("/r/{namespace}/{name}/settings", "/r/admin/app/settings", Admin),
+];
+
 const SETTINGS: Pages = &[
     ("/settings/profile", "/settings/profile", Admin),
     ("/settings/password", "/settings/password", Admin),
@@ -83,6 +90,14 @@ const ORGANISATIONS: Pages = &[
     ("/invitations/{code}", "{invitation}", Admin),
 ];
 
+const ADMINISTRATION: Pages = &[
+    ("/admin/users", "/admin/users", Admin),
+    ("/admin/organisations", "/admin/organisations", Admin),
+    ("/admin/workers", "/admin/workers", Admin),
+    ("/admin/audit", "/admin/audit", Admin),
+    ("/admin/settings", "/admin/settings", Admin),
+];
+
 /// What is there but in a test of its own: it is a page for as long as nobody has set the server up.
 const ELSEWHERE: &[&str] = &["/set-up"];
 
@@ -99,7 +114,16 @@ const NO_PAGES: &[&str] = &[
 
 #[test]
 fn every_page_is_looked_at() {
-    let pages = [PUBLIC, BUILDS, REPOSITORIES, SETTINGS, ORGANISATIONS].concat();
+    let pages = [
+        PUBLIC,
+        BUILDS,
+        REPOSITORIES,
+        FORMS,
+        SETTINGS,
+        ORGANISATIONS,
+        ADMINISTRATION,
+    ]
+    .concat();
     let looked_at: BTreeSet<&str> = pages
         .iter()
         .map(|(route, ..)| *route)
@@ -137,6 +161,20 @@ async fn pages_of_repositories_are_sound() {
     let names = furnish(&stage, &gate).await;
     look_at(&stage, REPOSITORIES, &names).await;
     gate.open().await;
+}
+
+#[tokio::test]
+async fn pages_that_make_and_change_a_repository_are_sound() {
+    let stage = Stage::set().await;
+    stage.app(json!({})).await;
+    look_at(&stage, FORMS, &[]).await;
+}
+
+#[tokio::test]
+async fn pages_of_administration_are_sound() {
+    let stage = Stage::set().await;
+    stage.user("ann").await;
+    look_at(&stage, ADMINISTRATION, &[]).await;
 }
 
 #[tokio::test]

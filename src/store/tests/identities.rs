@@ -164,3 +164,23 @@ async fn the_last_administrator_stays_one() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn whoever_is_shut_out_comes_in_by_no_identity_and_counts_as_no_administrator() {
+    on_both(|store| async move {
+        let (ann, bob) = (person("ann", true), person("bob", true));
+        assert!(store.add_user(&ann, "hash").await.unwrap() && store.add_user(&bob, "hash").await.unwrap());
+        store.link_identity(&bob.id, subject("1"), at(1)).await.unwrap();
+        store.set_disabled("bob", true).await.unwrap();
+        assert_eq!(store.use_identity(subject("1"), at(2)).await.unwrap(), None);
+        let twin = store.sign_up(&person("bob-2", false), "", subject("1")).await.unwrap();
+        assert_eq!(twin, SignedUp::IdentityTaken, "nor as somebody else");
+        assert!(!store.set_admin(&ann.id, false).await.unwrap(), "nobody else is left");
+        store.set_disabled("bob", false).await.unwrap();
+        assert_eq!(
+            store.use_identity(subject("1"), at(3)).await.unwrap().unwrap().id,
+            bob.id
+        );
+    })
+    .await;
+}

@@ -80,6 +80,8 @@ async fn workers_are_those_that_were_seen_lately() {
             concurrency: 2,
             started_at: at(0),
             last_seen_at: at(seen),
+            paused: false,
+            disk: None,
         };
         let (old, new) = (worker("a", 1), worker("b", 5));
         store.worker_seen(&old).await.unwrap();

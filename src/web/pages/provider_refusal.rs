@@ -37,6 +37,11 @@ impl Refusal {
         text: Cow::Borrowed("You are not signed in as the one who began this any more. Sign in, and link it again."),
     };
 
+    pub(super) const SHUT_OUT: Self = Self {
+        status: StatusCode::FORBIDDEN,
+        text: Cow::Borrowed("Your account on this server cannot be used now. An administrator of it can tell why."),
+    };
+
     pub(super) const NO_NAME: Self = Self {
         status: StatusCode::CONFLICT,
         text: Cow::Borrowed(

@@ -200,10 +200,10 @@ async fn sign_up(web: &Web, provider: &SignInProvider, identity: &Identity, come
                 return Ok(user);
             }
             SignedUp::NameTaken => {}
-            // The same person in another tab, a moment ago.
+            // The same person in another tab, a moment ago; or one who is shut out.
             SignedUp::IdentityTaken => {
                 let owner = web.store.use_identity(subject(identity), web.clock.now()).await?;
-                return owner.ok_or(Refusal::LATE);
+                return owner.ok_or(Refusal::SHUT_OUT);
             }
         }
     }

@@ -94,20 +94,10 @@ impl Browser {
         self.run(script, vec![]).await.as_u64().expect("a status")
     }
 
-    /// Presses a button.
-    pub async fn press(&self, name: &str) {
-        self.press_in("body", name).await;
-    }
-
     /// Presses a button of a region, given by a selector.
     pub async fn press_in(&self, region: &str, name: &str) {
         self.act(region, "button", name, async |button| button.click().await)
             .await;
-    }
-
-    /// Follows a link.
-    pub async fn follow(&self, name: &str) {
-        self.follow_in("body", name).await;
     }
 
     /// Follows a link of a region, given by a selector.
@@ -142,20 +132,9 @@ impl Browser {
         .await;
     }
 
-    /// Ticks or picks a box, or takes the tick away again.
-    pub async fn tick(&self, label: &str) {
-        self.act("body", "field", label, async |field| field.click().await)
-            .await;
-    }
-
     /// Whether a person sees such a button now.
     pub async fn has_button(&self, name: &str) -> bool {
         self.find("body", "button", name).await.is_some()
-    }
-
-    /// Waits until a text is visible on the page.
-    pub async fn sees(&self, text: &str) {
-        self.sees_in("body", text).await;
     }
 
     /// Waits until a text is visible in a region, given by a selector.
@@ -178,17 +157,6 @@ impl Browser {
                 self.shown().await
             );
         }
-    }
-
-    /// Waits until a text is no more visible in a region, given by a selector.
-    pub async fn misses_in(&self, region: &str, text: &str) {
-        self.until(&format!("{text:?} to go from {region}"), async || {
-            self.text_of(region)
-                .await
-                .is_none_or(|shown| !shown.contains(text))
-                .then_some(())
-        })
-        .await;
     }
 
     /// The visible text of a region; `None` where there is no such region.
