@@ -53,8 +53,8 @@ use super::{Web, assets};
 /// All pages.
 pub fn routes() -> Router<Web> {
     Router::new()
-        .merge(badge::routes())
         .merge(admin::routes())
+        .merge(badge::routes())
         .merge(build::routes())
         .merge(build_actions::routes())
         .merge(build_log::routes())
