@@ -26,7 +26,7 @@ async fn from_the_set_up_code_to_an_image_that_runs() {
     browser.follow_in("header", "Organisation").await;
     browser.fill("Namespace", "team").await;
     browser.press_in("main", "Make the organisation").await;
-    browser.arrives_at("/o/team").await;
+    browser.arrives_at("/o/team/members").await;
 
     let source = stage.git.create("acme/app").await;
     source

@@ -76,6 +76,7 @@ const SETTINGS: Pages = &[
     ("/settings/tokens", "/settings/tokens", Admin),
     ("/settings/accounts", "/settings/accounts", Admin),
     ("/settings/applications", "/settings/applications", Admin),
+    ("/settings/notifications", "/settings/notifications", Admin),
 ];
 
 /// Of an organisation `team` with a member and somebody invited.

@@ -57,11 +57,8 @@ impl Stage {
     pub async fn set_up_code(&self) -> String {
         wait::until("the set-up code", Duration::from_secs(10), async || {
             let log = self.server.process_log();
-            let found = log
-                .split_whitespace()
-                .skip_while(|word| !word.ends_with("code:"))
-                .nth(1)?;
-            Some(found.trim_matches('"').to_owned())
+            let (_, code) = log.split_once("enter this code: ")?;
+            Some(code.split_once('"')?.0.to_owned())
         })
         .await
     }
