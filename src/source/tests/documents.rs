@@ -50,8 +50,8 @@ async fn what_is_not_there_or_no_file_is_left_out() {
 #[tokio::test]
 async fn long_documents_are_cut_and_huge_ones_left_out() {
     let (tree, fixture) = (WorkTree::new(), Fixture::new());
-    tree.write("README.md", &vec![b'x'; MAX_BYTES + 1]);
-    tree.write("Dockerfile", &vec![b'#'; 9 << 20]);
+    tree.write("README.md", vec![b'x'; MAX_BYTES + 1]);
+    tree.write("Dockerfile", vec![b'#'; 9 << 20]);
     let sha = tree.commit("test");
     let checkout = fixture.fetch(&tree.url(), &commit(&sha)).await.unwrap();
     let found = checkout.documents("Dockerfile", "/").unwrap();

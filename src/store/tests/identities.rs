@@ -78,7 +78,7 @@ async fn nobody_unlinks_the_last_way_in() {
         );
         assert_eq!(
             store.identities_of(&ann.id).await.unwrap(),
-            [first.clone()],
+            std::slice::from_ref(&first),
             "it is still there"
         );
 
