@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde::{Deserialize, Deserializer, Serialize, de::IgnoredAny};
 
 use crate::{
     domain::{
@@ -220,6 +220,11 @@ impl From<LimitsDocument> for Limits {
     }
 }
 
+/// A field that may be left out, but not be null.
+fn not_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(field: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(field).map(Some)
+}
+
 /// A repository, as it is written.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -228,6 +233,7 @@ pub struct RepositoryInput {
     pub namespace: Option<String>,
     pub name: Option<String>,
     /// Left out: as it is, and of a new repository the namespace's default.
+    #[serde(default, deserialize_with = "not_null")]
     pub visibility: Option<Visibility>,
     #[serde(default)]
     pub description: String,

@@ -18,7 +18,7 @@ use super::{
     viewer::Viewer,
 };
 use crate::{
-    domain::{audit::Action, repository::MAX_NAME},
+    domain::{audit::Action, repository::check_name},
     web::{
         Web,
         audit::Origin,
@@ -137,9 +137,13 @@ async fn sign_in(
     let (user, hash) = known.unzip();
     let is_right = web.passwords.verify(form.password, hash).await?;
     let Some(user) = user.filter(|_| is_right) else {
-        let typed: String = name.chars().filter(|c| !c.is_control()).take(MAX_NAME).collect();
+        // What cannot be a name may be a password in the wrong field.
+        let typed = match check_name(name) {
+            Ok(()) => name,
+            Err(_) => "(no name)",
+        };
         tracing::info!(user = typed, address = visitor.address_text(), "a sign-in was refused");
-        let failed = origin.actor(&typed).did(Action::SignInFailed, &typed, "", json!({}));
+        let failed = origin.actor(typed).did(Action::SignInFailed, typed, "", json!({}));
         web.note(failed).await;
         return render(
             &web,
