@@ -6,6 +6,7 @@
 )]
 
 mod access;
+mod administration;
 mod app;
 mod audit;
 mod browser;

@@ -94,6 +94,7 @@ const ORGANISATIONS: Pages = &[
 const ADMINISTRATION: Pages = &[
     ("/admin/users", "/admin/users", Admin),
     ("/admin/organisations", "/admin/organisations", Admin),
+    ("/admin/registries", "/admin/registries", Admin),
     ("/admin/workers", "/admin/workers", Admin),
     ("/admin/audit", "/admin/audit", Admin),
     ("/admin/settings", "/admin/settings", Admin),

@@ -53,29 +53,29 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
 /// Credentials for a registry, as they are read.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Registry)]
-struct RegistryDocument {
+pub struct RegistryDocument {
     /// Null for the whole server's.
     namespace: Option<String>,
-    host: String,
-    username: String,
+    pub host: String,
+    pub username: String,
     password_set: bool,
-    trusted_realms: Vec<String>,
-    webhook: WebhookDocument,
+    pub trusted_realms: Vec<String>,
+    pub webhook: WebhookDocument,
     created_at: DateTime<Utc>,
-    updated_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
 }
 
 /// Credentials for a registry, as they are written.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-struct RegistryInput {
-    username: String,
+pub struct RegistryInput {
+    pub username: String,
     /// Write-only. Left out: the stored one stays.
     #[schema(write_only)]
-    password: Option<String>,
+    pub password: Option<String>,
     /// Hosts of token servers, beside the registry's own, that may see the credentials.
     #[serde(default)]
-    trusted_realms: Vec<String>,
+    pub trusted_realms: Vec<String>,
     // What follows is read back and accepted, so that read, edit, write works; it is not acted on.
     #[schema(ignore)]
     #[serde(rename = "namespace")]
@@ -95,6 +95,22 @@ struct RegistryInput {
     #[schema(ignore)]
     #[serde(rename = "updated_at")]
     _updated_at: ReadOnly,
+}
+
+impl RegistryInput {
+    pub fn new(username: String, password: Option<String>, trusted_realms: Vec<String>) -> Self {
+        Self {
+            username,
+            password,
+            trusted_realms,
+            _namespace: ReadOnly::default(),
+            _host: ReadOnly::default(),
+            _password_set: ReadOnly::default(),
+            _webhook: ReadOnly::default(),
+            _created_at: ReadOnly::default(),
+            _updated_at: ReadOnly::default(),
+        }
+    }
 }
 
 fn show(web: &Web, row: RegistryRow, secret: Option<String>) -> RegistryDocument {
@@ -142,6 +158,16 @@ fn known_host(host: &str) -> Result<&str, Problem> {
     }
 }
 
+/// The credentials of a namespace, or of the whole server, by host.
+pub async fn registries_of(
+    web: &Web,
+    caller: &Caller,
+    namespace: Option<&str>,
+) -> Result<Vec<RegistryDocument>, Problem> {
+    let rows = web.store.registries_of(namespace_of(caller, namespace)?).await?;
+    Ok(rows.into_iter().map(|row| show(web, row, None)).collect())
+}
+
 async fn listed(
     web: &Web,
     caller: &Caller,
@@ -176,9 +202,23 @@ async fn saved(
     host: &str,
     body: StrictJson<RegistryInput>,
 ) -> Result<(StatusCode, Json<RegistryDocument>), Problem> {
+    namespace_of(caller, namespace)?;
+    known_host(host)?;
+    let (document, created) = save_registry(web, (caller, origin), namespace, host, body.checked()?).await?;
+    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(document)))
+}
+
+/// Stores credentials; tells whether they are new, and then has the secret for notifications, this once.
+pub async fn save_registry(
+    web: &Web,
+    (caller, origin): (&Caller, &Origin),
+    namespace: Option<&str>,
+    host: &str,
+    input: RegistryInput,
+) -> Result<(RegistryDocument, bool), Problem> {
     let namespace = namespace_of(caller, namespace)?;
     let host = known_host(host)?;
-    let input = body.checked()?;
     check(&input)?;
     let id = RegistryId::new();
     let hook_secret = tokens::new_webhook_secret();
@@ -208,9 +248,8 @@ async fn saved(
     let actor = origin.actor(&caller.user()?.name);
     web.note(actor.did(Action::RegistrySaved, host, namespace, detail))
         .await;
-    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     let secret = created.then(|| hook_secret.expose_secret().to_owned());
-    Ok((status, Json(show(web, row, secret))))
+    Ok((show(web, row, secret), created))
 }
 
 fn check(input: &RegistryInput) -> Result<(), Problem> {
@@ -244,7 +283,8 @@ fn check(input: &RegistryInput) -> Result<(), Problem> {
     }
 }
 
-async fn deleted(
+/// Forgets credentials.
+pub async fn delete_registry(
     web: &Web,
     (caller, origin): (&Caller, &Origin),
     namespace: Option<&str>,
@@ -324,7 +364,7 @@ async fn delete_of_namespace(
     Segments((namespace, host)): Segments<(String, String)>,
     Query(()): Query<()>,
 ) -> Result<StatusCode, Problem> {
-    deleted(&web, (&caller, &origin), Some(&namespace), &host).await
+    delete_registry(&web, (&caller, &origin), Some(&namespace), &host).await
 }
 
 /// The registries of the whole server.
@@ -388,5 +428,5 @@ async fn delete(
     Segments(host): Segments<String>,
     Query(()): Query<()>,
 ) -> Result<StatusCode, Problem> {
-    deleted(&web, (&caller, &origin), None, &host).await
+    delete_registry(&web, (&caller, &origin), None, &host).await
 }

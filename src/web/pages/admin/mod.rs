@@ -2,6 +2,7 @@
 
 mod audit;
 mod organisations;
+mod registries;
 mod settings;
 mod users;
 mod workers;
@@ -25,6 +26,7 @@ pub(super) fn routes() -> Router<Web> {
     Router::new()
         .merge(users::routes())
         .merge(organisations::routes())
+        .merge(registries::routes())
         .merge(workers::routes())
         .merge(audit::routes())
         .merge(settings::routes())
