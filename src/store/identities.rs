@@ -169,7 +169,7 @@ impl Store {
         Ok(SignedUp::Done)
     }
 
-    /// A person's identities, newest first; never more than [`MOST_IDENTITIES`].
+    /// A person's identities, newest first; never more than `MOST_IDENTITIES`.
     pub async fn identities_of(&self, user: &UserId) -> Result<Vec<StoredIdentity>, StoreError> {
         let mut reader = self.reader().await?;
         let rows = on!(reader.handle(), c => {

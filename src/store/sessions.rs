@@ -171,7 +171,7 @@ impl Store {
         tx.commit().await
     }
 
-    /// A person's sessions that are alive, newest first; never more than [`MOST_SESSIONS`].
+    /// A person's sessions that are alive, newest first; never more than `MOST_SESSIONS`.
     pub async fn sessions_of(&self, user: &UserId, alive: Alive) -> Result<Vec<StoredSession>, StoreError> {
         let mut reader = self.reader().await?;
         let rows = on!(reader.handle(), c => {
