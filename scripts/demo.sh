@@ -274,7 +274,7 @@ run_image() {
 what_next() {
     cat <<TEXT
 
-${BOLD}Open${PLAIN}  $HULLWORKS_URL
+${BOLD}Open${PLAIN}  $HULLWORKS_URL      sign in as demo, with the password in demo/password
 
 ${BOLD}Try${PLAIN}   export HULLWORKS_URL=$HULLWORKS_URL HULLWORKS_TOKEN=\$(cat demo/token) PATH=$(dirname "$BINARY"):\$PATH
       make demo                                  another commit, another image
