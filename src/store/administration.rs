@@ -24,6 +24,8 @@ pub struct Person {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PersonChange {
     Done,
+    /// They were so already.
+    Same,
     /// There is no such person.
     Missing,
     /// Nobody would administer the server any more.
@@ -87,6 +89,12 @@ impl Store {
         let mut tx = self.begin().await?;
         if !is_admin && is_last_administrator(&mut tx, name).await? {
             return Ok(PersonChange::LastAdministrator);
+        }
+        let before: Option<bool> = on!(tx.handle(), c => {
+            sqlx::query_scalar("select is_admin from users where name = $1").bind(name).fetch_optional(c).await
+        })?;
+        if before == Some(is_admin) {
+            return Ok(PersonChange::Same);
         }
         let changed = on!(tx.handle(), c => {
             sqlx::query("update users set is_admin = $2 where name = $1")

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 
 use super::{
     Store, StoreError, Tx, User, on,
+    organisations::is_in_use,
     users::{UserRow, insert_user},
 };
 use crate::domain::ids::{IdentityId, UserId};
@@ -150,7 +151,8 @@ impl Store {
     /// Makes a person without a password, who signs in by this identity.
     pub async fn sign_up(&self, user: &User, full_name: &str, subject: Subject<'_>) -> Result<SignedUp, StoreError> {
         let mut tx = self.begin().await?;
-        if !insert_user(&mut tx, user, "").await? {
+        // An administrator may keep things in a namespace that is nobody's: whoever comes by themselves does not get them.
+        if is_in_use(&mut tx, &user.name).await? || !insert_user(&mut tx, user, "").await? {
             return Ok(SignedUp::NameTaken);
         }
         on!(tx.handle(), c => {
@@ -227,29 +229,6 @@ impl Store {
         }
         tx.commit().await?;
         Ok(Unlinked::Done(row.into()))
-    }
-
-    /// Makes a person an administrator or takes that from them, except from the last one there is. Answers whether it
-    /// changed.
-    pub async fn set_admin(&self, user: &UserId, is_admin: bool) -> Result<bool, StoreError> {
-        let mut tx = self.begin().await?;
-        // Touching the rows locks them on PostgreSQL: two who leave at once are not both allowed to.
-        on!(tx.handle(), c => {
-            sqlx::query("update users set is_admin = is_admin where is_admin").execute(c).await.map(drop)
-        })?;
-        let changed = on!(tx.handle(), c => {
-            sqlx::query(
-                "update users set is_admin = $2 where id = $1 and is_admin <> $2 \
-                 and ($2 or exists (select 1 from users where is_admin and not disabled and id <> $1))",
-            )
-            .bind(user.as_str())
-            .bind(is_admin)
-            .execute(c)
-            .await
-            .map(|done| done.rows_affected())
-        })?;
-        tx.commit().await?;
-        Ok(changed == 1)
     }
 }
 

@@ -297,7 +297,7 @@ pub(super) async fn take_name(tx: &mut Tx, name: &str, kind: &str) -> Result<boo
     Ok(taken == 1)
 }
 
-async fn is_in_use(tx: &mut Tx, namespace: &str) -> Result<bool, StoreError> {
+pub(super) async fn is_in_use(tx: &mut Tx, namespace: &str) -> Result<bool, StoreError> {
     Ok(on!(tx.handle(), c => {
         sqlx::query_scalar(
             "select exists (select 1 from repositories where namespace = $1) \

@@ -19,6 +19,7 @@ mod parameters;
 mod password_work;
 mod problem;
 mod provider;
+mod registries;
 mod serve;
 mod session;
 mod suggested_name;

@@ -10,6 +10,7 @@ mod browser;
 mod access;
 mod account;
 mod builds;
+mod create;
 mod first_day;
 mod hostile;
 mod log;

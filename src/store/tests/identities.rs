@@ -152,14 +152,30 @@ async fn a_person_has_a_bounded_number_of_identities() {
 }
 
 #[tokio::test]
+async fn nobody_signs_up_to_what_administrators_keep_in_a_namespace() {
+    on_both(|store| async move {
+        let kept = repository(&store, "kept/app").await;
+        let namespace = kept.name.namespace();
+        let signed_up = store
+            .sign_up(&person(namespace, false), "", subject("1"))
+            .await
+            .unwrap();
+        assert_eq!(signed_up, SignedUp::NameTaken);
+        assert!(store.user_named(namespace).await.unwrap().is_none());
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_last_administrator_stays_one() {
     on_both(|store| async move {
         let (ann, bob) = (person("ann", true), person("bob", false));
         assert!(store.add_user(&ann, "hash").await.unwrap() && store.add_user(&bob, "hash").await.unwrap());
-        assert!(!store.set_admin(&ann.id, false).await.unwrap());
-        assert!(store.set_admin(&bob.id, true).await.unwrap());
-        assert!(!store.set_admin(&bob.id, true).await.unwrap(), "nothing to change");
-        assert!(store.set_admin(&ann.id, false).await.unwrap());
+        let set = async |name, is_admin| store.set_administrator(name, is_admin).await.unwrap();
+        assert_eq!(set("ann", false).await, PersonChange::LastAdministrator);
+        assert_eq!(set("bob", true).await, PersonChange::Done);
+        assert_eq!(set("bob", true).await, PersonChange::Same);
+        assert_eq!(set("ann", false).await, PersonChange::Done);
         assert!(!store.user_named("ann").await.unwrap().unwrap().is_admin);
     })
     .await;
@@ -175,7 +191,8 @@ async fn whoever_is_shut_out_comes_in_by_no_identity_and_counts_as_no_administra
         assert_eq!(store.use_identity(subject("1"), at(2)).await.unwrap(), None);
         let twin = store.sign_up(&person("bob-2", false), "", subject("1")).await.unwrap();
         assert_eq!(twin, SignedUp::IdentityTaken, "nor as somebody else");
-        assert!(!store.set_admin(&ann.id, false).await.unwrap(), "nobody else is left");
+        let left = store.set_administrator("ann", false).await.unwrap();
+        assert_eq!(left, PersonChange::LastAdministrator, "nobody else is left");
         store.set_disabled("bob", false).await.unwrap();
         assert_eq!(
             store.use_identity(subject("1"), at(3)).await.unwrap().unwrap().id,

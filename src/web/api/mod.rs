@@ -11,7 +11,7 @@ mod members;
 mod openapi;
 mod organisations;
 mod pagination;
-pub mod registries;
+mod registries;
 mod repositories;
 mod save;
 mod stars;

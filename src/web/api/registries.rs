@@ -3,9 +3,8 @@
 use axum::{Json, extract::State, response::IntoResponse};
 use chrono::{DateTime, Utc};
 use http::StatusCode;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
@@ -13,34 +12,17 @@ use super::{
     pagination::{List, Page, PageParameters},
 };
 use crate::{
-    domain::{
-        access::Role,
-        audit::Action,
-        ids::RegistryId,
-        image::{DOCKER_HUB, is_registry_host, is_valid_registry_host},
-        repository::check_name,
-    },
-    secrets,
-    store::{NewRegistry, RegistryRow},
-    tokens,
+    store::RegistryRow,
     web::{
         Web,
         audit::Origin,
         auth::Caller,
         json::StrictJson,
         parameters::{HostPath, NamespacePath, Query, Segments},
-        problem::{FieldError, Problem},
+        problem::Problem,
+        registries::{self, Credentials, WHOLE_SERVER, hook_url, known_host, namespace_of},
     },
 };
-
-/// Names under which Docker Hub is known besides its own.
-const DOCKER_HUB_NAMES: [&str; 2] = ["index.docker.io", "registry-1.docker.io"];
-
-/// Most token servers that one registry's credentials may be shown to.
-const MOST_REALMS: usize = 20;
-
-/// Where the whole server's credentials are stored: a namespace that no name can be.
-const WHOLE_SERVER: &str = "";
 
 pub(super) fn routes() -> OpenApiRouter<Web> {
     OpenApiRouter::new()
@@ -53,29 +35,29 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
 /// Credentials for a registry, as they are read.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Registry)]
-pub struct RegistryDocument {
+struct RegistryDocument {
     /// Null for the whole server's.
     namespace: Option<String>,
-    pub host: String,
-    pub username: String,
+    host: String,
+    username: String,
     password_set: bool,
-    pub trusted_realms: Vec<String>,
-    pub webhook: WebhookDocument,
+    trusted_realms: Vec<String>,
+    webhook: WebhookDocument,
     created_at: DateTime<Utc>,
-    pub updated_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
 }
 
 /// Credentials for a registry, as they are written.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct RegistryInput {
-    pub username: String,
+struct RegistryInput {
+    username: String,
     /// Write-only. Left out: the stored one stays.
     #[schema(write_only)]
-    pub password: Option<String>,
+    password: Option<String>,
     /// Hosts of token servers, beside the registry's own, that may see the credentials.
     #[serde(default)]
-    pub trusted_realms: Vec<String>,
+    trusted_realms: Vec<String>,
     // What follows is read back and accepted, so that read, edit, write works; it is not acted on.
     #[schema(ignore)]
     #[serde(rename = "namespace")]
@@ -97,26 +79,10 @@ pub struct RegistryInput {
     _updated_at: ReadOnly,
 }
 
-impl RegistryInput {
-    pub fn new(username: String, password: Option<String>, trusted_realms: Vec<String>) -> Self {
-        Self {
-            username,
-            password,
-            trusted_realms,
-            _namespace: ReadOnly::default(),
-            _host: ReadOnly::default(),
-            _password_set: ReadOnly::default(),
-            _webhook: ReadOnly::default(),
-            _created_at: ReadOnly::default(),
-            _updated_at: ReadOnly::default(),
-        }
-    }
-}
-
 fn show(web: &Web, row: RegistryRow, secret: Option<String>) -> RegistryDocument {
     RegistryDocument {
         webhook: WebhookDocument {
-            url: format!("{}/webhooks/registry/{}", web.settings.base_url, row.hook_id),
+            url: hook_url(web, &row),
             secret_set: true,
             secret,
         },
@@ -128,44 +94,6 @@ fn show(web: &Web, row: RegistryRow, secret: Option<String>) -> RegistryDocument
         created_at: row.created_at,
         updated_at: row.updated_at,
     }
-}
-
-/// Whose credentials these are, once the caller may touch them.
-fn namespace_of<'a>(caller: &Caller, namespace: Option<&'a str>) -> Result<&'a str, Problem> {
-    match namespace {
-        Some(namespace) => {
-            caller.user()?;
-            check_name(namespace).map_err(|_| Problem::not_found("namespace"))?;
-            caller.may(namespace, Role::Admin)?;
-            Ok(namespace)
-        }
-        None => {
-            caller.admin()?;
-            Ok(WHOLE_SERVER)
-        }
-    }
-}
-
-/// The host as it is stored.
-fn known_host(host: &str) -> Result<&str, Problem> {
-    match host {
-        name if DOCKER_HUB_NAMES.contains(&name) => Ok(DOCKER_HUB),
-        host if is_valid_registry_host(host) && is_registry_host(host) => Ok(host),
-        _ => Err(Problem::field(
-            "host",
-            "it is a registry's host as images name it, such as registry.example.com:5000",
-        )),
-    }
-}
-
-/// The credentials of a namespace, or of the whole server, by host.
-pub async fn registries_of(
-    web: &Web,
-    caller: &Caller,
-    namespace: Option<&str>,
-) -> Result<Vec<RegistryDocument>, Problem> {
-    let rows = web.store.registries_of(namespace_of(caller, namespace)?).await?;
-    Ok(rows.into_iter().map(|row| show(web, row, None)).collect())
 }
 
 async fn listed(
@@ -197,107 +125,27 @@ async fn found(
 
 async fn saved(
     web: &Web,
-    (caller, origin): (&Caller, &Origin),
+    by: (&Caller, &Origin),
     namespace: Option<&str>,
     host: &str,
     body: StrictJson<RegistryInput>,
 ) -> Result<(StatusCode, Json<RegistryDocument>), Problem> {
-    namespace_of(caller, namespace)?;
+    // Whether they may do this at all comes before what is wrong with the body.
+    namespace_of(by.0, namespace)?;
     known_host(host)?;
-    let (document, created) = save_registry(web, (caller, origin), namespace, host, body.checked()?).await?;
-    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, Json(document)))
-}
-
-/// Stores credentials; tells whether they are new, and then has the secret for notifications, this once.
-pub async fn save_registry(
-    web: &Web,
-    (caller, origin): (&Caller, &Origin),
-    namespace: Option<&str>,
-    host: &str,
-    input: RegistryInput,
-) -> Result<(RegistryDocument, bool), Problem> {
-    let namespace = namespace_of(caller, namespace)?;
-    let host = known_host(host)?;
-    check(&input)?;
-    let id = RegistryId::new();
-    let hook_secret = tokens::new_webhook_secret();
-    let new = NewRegistry {
-        namespace,
-        host,
-        username: &input.username,
-        trusted_realms: &input.trusted_realms,
-        hook_id: tokens::new_hook_id(),
-        sealed_hook_secret: &web
-            .vault
-            .seal(&secrets::registry_hook(id.as_str()), hook_secret.expose_secret()),
-        now: web.clock.now(),
-        id,
+    let input = body.checked()?;
+    let credentials = Credentials {
+        username: input.username,
+        password: input.password.map(SecretString::from),
+        trusted_realms: input.trusted_realms,
     };
-    let seal = |id: &RegistryId| {
-        let purpose = secrets::registry_password(id.as_str());
-        input
-            .password
-            .as_ref()
-            .map(|password| web.vault.seal(&purpose, password))
+    let (row, secret) = registries::save(web, by, namespace, host, credentials).await?;
+    let status = match secret {
+        Some(_) => StatusCode::CREATED,
+        None => StatusCode::OK,
     };
-    let Some((row, created)) = web.store.put_registry(&new, seal).await? else {
-        return Err(Problem::field("password", "there is no stored one to keep; give it"));
-    };
-    let detail = json!({ "created": created, "password_replaced": input.password.is_some() });
-    let actor = origin.actor(&caller.user()?.name);
-    web.note(actor.did(Action::RegistrySaved, host, namespace, detail))
-        .await;
-    let secret = created.then(|| hook_secret.expose_secret().to_owned());
-    Ok((show(web, row, secret), created))
-}
-
-fn check(input: &RegistryInput) -> Result<(), Problem> {
-    let mut errors = Vec::new();
-    // RFC 7617: what follows the first colon would be taken for the password.
-    if input.username.is_empty() || input.username.contains(':') {
-        errors.push(FieldError::new("username", "it is not empty and has no colon"));
-    }
-    if input.password.as_ref().is_some_and(String::is_empty) {
-        errors.push(FieldError::new(
-            "password",
-            "it is empty; left out, the stored one stays",
-        ));
-    }
-    if input.trusted_realms.len() > MOST_REALMS {
-        errors.push(FieldError::new(
-            "trusted_realms",
-            format!("there are more than {MOST_REALMS}"),
-        ));
-    }
-    for (index, realm) in input.trusted_realms.iter().enumerate() {
-        if !is_valid_registry_host(realm) {
-            let message = format!("`{realm}` is not a host, such as auth.example.com");
-            errors.push(FieldError::new(format!("trusted_realms[{index}]"), message));
-        }
-    }
-    if errors.is_empty() {
-        Ok(())
-    } else {
-        Err(Problem::invalid(errors))
-    }
-}
-
-/// Forgets credentials.
-pub async fn delete_registry(
-    web: &Web,
-    (caller, origin): (&Caller, &Origin),
-    namespace: Option<&str>,
-    host: &str,
-) -> Result<StatusCode, Problem> {
-    let (namespace, host) = (namespace_of(caller, namespace)?, known_host(host)?);
-    if !web.store.delete_registry(namespace, host).await? {
-        return Err(Problem::not_found("registry"));
-    }
-    let actor = origin.actor(&caller.user()?.name);
-    web.note(actor.did(Action::RegistryDeleted, host, namespace, json!({})))
-        .await;
-    Ok(StatusCode::NO_CONTENT)
+    let secret = secret.map(|secret| secret.expose_secret().to_owned());
+    Ok((status, Json(show(web, row, secret))))
 }
 
 /// The registries of a namespace.
@@ -364,7 +212,8 @@ async fn delete_of_namespace(
     Segments((namespace, host)): Segments<(String, String)>,
     Query(()): Query<()>,
 ) -> Result<StatusCode, Problem> {
-    delete_registry(&web, (&caller, &origin), Some(&namespace), &host).await
+    registries::delete(&web, (&caller, &origin), Some(&namespace), &host).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// The registries of the whole server.
@@ -428,5 +277,6 @@ async fn delete(
     Segments(host): Segments<String>,
     Query(()): Query<()>,
 ) -> Result<StatusCode, Problem> {
-    delete_registry(&web, (&caller, &origin), None, &host).await
+    registries::delete(&web, (&caller, &origin), None, &host).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -38,6 +38,7 @@ mod repository_tags;
 mod set_up;
 pub(super) mod settings;
 mod shown_once;
+mod side_menu;
 mod sign_in;
 mod theme;
 mod trigger;

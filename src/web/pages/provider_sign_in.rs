@@ -22,7 +22,7 @@ use super::{
 use crate::{
     domain::{access::Access, audit::Action, ids::UserId},
     oidc::{Answer, Identity},
-    store::{SignedUp, Subject, User},
+    store::{PersonChange, SignedUp, Subject, User},
     web::{
         Web,
         audit::Origin,
@@ -167,7 +167,7 @@ async fn sign_in(
     };
     let actor = comer.origin.actor(&user.name);
     if let Some(is_admin) = provider.makes_admin(identity)
-        && web.store.set_admin(&user.id, is_admin).await?
+        && web.store.set_administrator(&user.name, is_admin).await? == PersonChange::Done
     {
         web.signals.access_changed();
         let detail = json!({"is_admin": is_admin, "through": provider.name});

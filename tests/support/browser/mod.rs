@@ -96,8 +96,15 @@ impl Browser {
 
     /// Presses a button of a region, given by a selector.
     pub async fn press_in(&self, region: &str, name: &str) {
-        self.act(region, "button", name, async |button| button.click().await)
-            .await;
+        self.act(region, "button", name, async |button| {
+            // As a person scrolls until nothing that sticks to an edge of the window lies over it.
+            let centre = "arguments[0].scrollIntoView({ block: 'center', behavior: 'instant' })";
+            self.client
+                .execute(centre, vec![serde_json::to_value(&button)?])
+                .await?;
+            button.click().await
+        })
+        .await;
     }
 
     /// Follows a link of a region, given by a selector.

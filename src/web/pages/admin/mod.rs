@@ -9,7 +9,7 @@ mod workers;
 
 use axum::Router;
 
-use super::viewer::Viewer;
+use super::side_menu::{self, SideLink};
 use crate::web::Web;
 
 /// The pages, in the order of the menu.
@@ -32,20 +32,7 @@ pub(super) fn routes() -> Router<Web> {
         .merge(settings::routes())
 }
 
-/// One entry of the menu beside every page of the administration.
-pub struct AdminLink {
-    pub href: &'static str,
-    pub label: &'static str,
-    pub is_current: bool,
-}
-
-/// The menu, for the template `admin.html`.
-pub fn links(viewer: &Viewer) -> Vec<AdminLink> {
-    let path = viewer.path.split('?').next().unwrap_or_default();
-    let link = |(href, label): (&'static str, &'static str)| AdminLink {
-        href,
-        label,
-        is_current: path.starts_with(href),
-    };
-    PAGES.into_iter().map(link).collect()
+/// The menu as it stands beside the page at `path`, for the template `admin.html`.
+pub fn links(path: &str) -> Vec<SideLink> {
+    side_menu::links(&PAGES, path)
 }

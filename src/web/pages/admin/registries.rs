@@ -7,20 +7,24 @@ use axum::{
     routing::{get, post},
 };
 use http::StatusCode;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use crate::web::{
-    Web,
-    api::registries::{RegistryDocument, RegistryInput, delete_registry, registries_of, save_registry},
-    audit::Origin,
-    pages::{
-        form::{FormErrors, Submitted},
-        notice::Notice,
-        page::{PageResult, done, render_with},
-        viewer::Viewer,
-        words::When,
+use crate::{
+    store::RegistryRow,
+    web::{
+        Web,
+        audit::Origin,
+        pages::{
+            form::{FormErrors, Submitted},
+            notice::Notice,
+            page::{PageResult, done, render_with},
+            viewer::Viewer,
+            words::When,
+        },
+        parameters::Query,
+        registries::{self, Credentials, WHOLE_SERVER, hook_url},
     },
-    parameters::Query,
 };
 
 const PATH: &str = "/admin/registries";
@@ -38,12 +42,19 @@ struct RegistriesPage {
     errors: FormErrors,
     typed: SaveForm,
     /// The one that was just made, with its secret, shown this once.
-    fresh: Option<RegistryDocument>,
+    fresh: Option<Fresh>,
     rows: Vec<Row>,
 }
 
+/// What a registry that can notify of pushes is told.
+struct Fresh {
+    host: String,
+    url: String,
+    secret: SecretString,
+}
+
 struct Row {
-    registry: RegistryDocument,
+    registry: RegistryRow,
     changed: When,
 }
 
@@ -67,6 +78,7 @@ struct DeleteForm {
 }
 
 async fn show(State(web): State<Web>, viewer: Viewer, Query(()): Query<()>) -> PageResult {
+    viewer.caller.admin()?;
     page(
         &web,
         viewer,
@@ -84,10 +96,10 @@ async fn page(
     status: StatusCode,
     errors: FormErrors,
     typed: SaveForm,
-    fresh: Option<RegistryDocument>,
+    fresh: Option<Fresh>,
 ) -> PageResult {
-    let registries = registries_of(web, &viewer.caller, None).await?;
-    let row = |registry: RegistryDocument| Row {
+    let registries = web.store.registries_of(WHOLE_SERVER).await?;
+    let row = |registry: RegistryRow| Row {
         changed: When::new(registry.updated_at, viewer.now),
         registry,
     };
@@ -108,19 +120,25 @@ async fn save(
     Submitted { viewer, mut form }: Submitted<SaveForm>,
 ) -> PageResult {
     let password = std::mem::take(&mut form.password);
-    let realms = form.trusted_realms.split_whitespace().map(str::to_owned);
-    let input = RegistryInput::new(
-        form.username.trim().to_owned(),
-        Some(password).filter(|password| !password.is_empty()),
-        realms.collect(),
-    );
+    let credentials = Credentials {
+        username: form.username.trim().to_owned(),
+        password: Some(password)
+            .filter(|password| !password.is_empty())
+            .map(SecretString::from),
+        trusted_realms: form.trusted_realms.split_whitespace().map(str::to_owned).collect(),
+    };
     let host = form.host.trim().to_owned();
-    match save_registry(&web, (&viewer.caller, &origin), None, &host, input).await {
-        Ok((_, false)) => Ok(done(
+    match registries::save(&web, (&viewer.caller, &origin), None, &host, credentials).await {
+        Ok((_, None)) => Ok(done(
             PATH,
             &Notice::good(format!("The credentials for {host} were replaced.")),
         )),
-        Ok((fresh, true)) => {
+        Ok((row, Some(secret))) => {
+            let fresh = Fresh {
+                url: hook_url(&web, &row),
+                host: row.host,
+                secret,
+            };
             let errors = FormErrors::default();
             page(
                 &web,
@@ -146,7 +164,7 @@ async fn delete(
     Query(()): Query<()>,
     Submitted { viewer, form }: Submitted<DeleteForm>,
 ) -> PageResult {
-    delete_registry(&web, (&viewer.caller, &origin), None, &form.host).await?;
+    registries::delete(&web, (&viewer.caller, &origin), None, &form.host).await?;
     Ok(done(
         PATH,
         &Notice::good(format!("The credentials for {} are forgotten.", form.host)),

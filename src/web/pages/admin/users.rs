@@ -272,7 +272,7 @@ async fn change(
 /// Why nothing was changed, where it was not.
 fn refusal(name: &str, change: PersonChange) -> Result<Option<String>, Problem> {
     let reason = match change {
-        PersonChange::Done => return Ok(None),
+        PersonChange::Done | PersonChange::Same => return Ok(None),
         PersonChange::Missing => return Err(Problem::not_found("user")),
         PersonChange::LastAdministrator => {
             format!("{name} is the only administrator. Make somebody else one first.")

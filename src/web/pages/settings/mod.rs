@@ -12,7 +12,7 @@ mod tokens;
 use axum::Router;
 
 pub use self::applications::confirm_link;
-use super::viewer::Viewer;
+use super::side_menu::{self, SideLink};
 use crate::web::Web;
 
 /// The pages, in the order of the menu.
@@ -39,22 +39,9 @@ pub(super) fn routes() -> Router<Web> {
         .merge(applications::routes())
 }
 
-/// One entry of the menu beside every page of settings.
-pub struct SettingsLink {
-    pub href: &'static str,
-    pub label: &'static str,
-    pub is_current: bool,
-}
-
-/// The menu, for the template `settings.html`.
-pub fn links(viewer: &Viewer) -> Vec<SettingsLink> {
-    let path = viewer.path.split('?').next().unwrap_or_default();
-    let link = |(href, label): (&'static str, &'static str)| SettingsLink {
-        href,
-        label,
-        is_current: path.starts_with(href),
-    };
-    PAGES.into_iter().map(link).collect()
+/// The menu as it stands beside the page at `path`, for the template `settings.html`.
+pub fn links(path: &str) -> Vec<SideLink> {
+    side_menu::links(&PAGES, path)
 }
 
 /// The first fault of a line of text that people type: too long, or more than a line.
