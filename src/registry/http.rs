@@ -98,7 +98,7 @@ pub(super) fn failure(host: &str, wanted: &str, answer: &Response) -> RegistryEr
             reason: format!("{host} answered {status}"),
             retry_after: retry_after(answer.headers()),
         },
-        status if status.is_redirection() => RegistryError::Malformed(format!(
+        status if status.is_redirection() && status != StatusCode::NOT_MODIFIED => RegistryError::Malformed(format!(
             "{host} redirects to another host or in a circle when asked for {wanted}, which is not followed"
         )),
         status => RegistryError::Malformed(format!("{host} answered {status} when asked for {wanted}")),
