@@ -1,4 +1,4 @@
-//! Image registries over HTTP: digests, platforms, tokens, and whom credentials may be shown.
+//! Image registries over HTTP: digests, platforms, tokens, whom credentials may be shown, and what registries report.
 //!
 //! Speaks the OCI distribution specification, as far as reading goes; pushing is the engine's. Everything that a
 //! registry answers is taken as hostile. Credentials must never reach a host that they are not meant for, nor any
@@ -10,6 +10,7 @@ mod allowance;
 mod at_most;
 mod challenge;
 mod error;
+pub mod events;
 mod http;
 mod look;
 mod manifest;
