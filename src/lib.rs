@@ -21,6 +21,7 @@ pub mod secrets;
 pub mod signals;
 pub mod source;
 pub mod store;
+pub mod strict_json;
 pub mod telemetry;
 pub mod tokens;
 pub mod vault;
