@@ -21,6 +21,7 @@ mod repository_lists;
 mod sessions;
 mod tags;
 mod users;
+mod waves;
 
 use std::{collections::BTreeMap, future::Future, path::PathBuf};
 

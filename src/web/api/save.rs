@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::document::{CredentialsInput, RepositoryInput, RuleInput, SourceInput};
 use crate::{
     domain::{
-        base::circle_through,
+        base_graph::circle_through,
         ids::{RepositoryId, RuleId},
         image::ImageReference,
         limits::Limits,
