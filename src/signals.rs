@@ -16,6 +16,7 @@ struct Bells {
     clean_up: Notify,
     ended: Notify,
     access: Notify,
+    schedules: Notify,
     /// Rung with the others that tell of builds, and by itself.
     shown: Notify,
 }
@@ -54,6 +55,11 @@ impl Signals {
         self.0.access.notify_waiters();
     }
 
+    /// A rule's schedule may have changed.
+    pub fn schedules_changed(&self) {
+        self.0.schedules.notify_waiters();
+    }
+
     /// Waits for [`Self::queue_changed`], at most for `poll`. Interest counts from the call on, before the first poll.
     pub fn on_queue_change(&self, poll: Duration) -> impl Future<Output = ()> + Send + '_ {
         wait(&self.0.queue, poll)
@@ -82,6 +88,11 @@ impl Signals {
     /// Waits for [`Self::access_changed`], at most for `poll`.
     pub fn on_access_change(&self, poll: Duration) -> impl Future<Output = ()> + Send + '_ {
         wait(&self.0.access, poll)
+    }
+
+    /// Waits for [`Self::schedules_changed`], at most for `poll`.
+    pub fn on_schedule_change(&self, poll: Duration) -> impl Future<Output = ()> + Send + '_ {
+        wait(&self.0.schedules, poll)
     }
 }
 

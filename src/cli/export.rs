@@ -11,6 +11,7 @@ use super::{
     failure::Failure,
     output::{Output, note},
 };
+use crate::domain::schedule::Schedule;
 
 /// Print repositories, rules, links and registries as the file that `apply` takes
 ///
@@ -108,6 +109,9 @@ fn entry_of_repository(mut document: Value, unknown: &mut BTreeSet<String>) -> V
     }
     for rule in entry["rules"].as_array_mut().into_iter().flatten() {
         *rule = known_part::<Rule>(rule.take(), "repositories.rules", unknown);
+        if rule["schedule"].is_object() {
+            rule["schedule"] = known_part::<Schedule>(rule["schedule"].take(), "repositories.rules.schedule", unknown);
+        }
     }
     entry
 }

@@ -105,6 +105,8 @@ pub enum Cause {
     Create { user: String },
     /// Another build was tried again; `build` is its id.
     Retry { user: String, build: String },
+    /// The time had come that the rule's schedule names.
+    Schedule { cron: String, time_zone: String },
 }
 
 impl Cause {
@@ -112,7 +114,7 @@ impl Cause {
     pub fn user(&self) -> Option<&str> {
         match self {
             Self::Manual { user } | Self::Create { user } | Self::Retry { user, .. } => Some(user),
-            Self::Push { .. } => None,
+            Self::Push { .. } | Self::Schedule { .. } => None,
         }
     }
 
@@ -122,6 +124,7 @@ impl Cause {
             Self::Manual { .. } => CauseKind::Manual,
             Self::Create { .. } => CauseKind::Create,
             Self::Retry { .. } => CauseKind::Retry,
+            Self::Schedule { .. } => CauseKind::Schedule,
         }
     }
 }
@@ -134,10 +137,11 @@ pub enum CauseKind {
     Manual,
     Create,
     Retry,
+    Schedule,
 }
 
 impl CauseKind {
-    pub const ALL: [Self; 4] = [Self::Push, Self::Manual, Self::Create, Self::Retry];
+    pub const ALL: [Self; 5] = [Self::Push, Self::Manual, Self::Create, Self::Retry, Self::Schedule];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -145,6 +149,7 @@ impl CauseKind {
             Self::Manual => "manual",
             Self::Create => "create",
             Self::Retry => "retry",
+            Self::Schedule => "schedule",
         }
     }
 

@@ -20,4 +20,5 @@ pub mod notice;
 pub mod progress;
 pub mod repository;
 pub mod rule;
+pub mod schedule;
 pub mod source_url;

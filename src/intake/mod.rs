@@ -1,7 +1,9 @@
-//! From an event to queued builds: webhooks, clicks, retries and replays. Everything that starts a build goes through
+//! From an event to queued builds: webhooks, clicks, retries, replays and
+//! schedules. Everything that starts a build goes through
 //! [`Intake`], and is recorded in the ledger together with what it led to.
 
 mod decide;
+mod scheduled;
 mod webhook;
 mod writer;
 
@@ -262,6 +264,7 @@ impl Intake {
             commit: None,
             decided: vec![],
             requests: vec![],
+            takes: None,
         }
     }
 

@@ -148,6 +148,8 @@ fn default_of(field: &str) -> Value {
         "links" | "rules" | "paths" | "platforms" | "trusted_realms" => json!([]),
         "dockerfile" => json!("Dockerfile"),
         "context" => json!("/"),
+        "time_zone" => json!("UTC"),
+        "no_cache" => json!(false),
         _ => Value::Null,
     }
 }

@@ -112,6 +112,7 @@ pub(super) fn rule(source: &str, docker_tag: &str) -> Rule {
         target: String::new(),
         platforms: vec![],
         build_args: BTreeMap::new(),
+        schedule: None,
     }
 }
 
@@ -194,6 +195,7 @@ pub(super) fn delivery(repository: &Repository, requests: Vec<BuildRequest>) -> 
         commit: None,
         decided: vec![],
         requests,
+        takes: None,
     }
 }
 

@@ -110,6 +110,7 @@ pub fn cause(cause: &Cause, source_name: &str, commit: Option<&str>) -> String {
         (Cause::Manual { user }, _) => format!("triggered by {user}"),
         (Cause::Create { user }, _) => format!("first build, by {user}"),
         (Cause::Retry { user, .. }, _) => format!("retried by {user}"),
+        (Cause::Schedule { cron, time_zone }, _) => format!("schedule {cron} in {time_zone}"),
     }
 }
 
@@ -120,6 +121,7 @@ pub fn cause_kind(kind: CauseKind) -> &'static str {
         CauseKind::Manual => "somebody's click",
         CauseKind::Create => "a new repository",
         CauseKind::Retry => "a retry",
+        CauseKind::Schedule => "a schedule",
     }
 }
 
