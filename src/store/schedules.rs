@@ -66,7 +66,7 @@ pub(super) const DUE: &str = "select repository_id, id, schedule_next_at from ru
 
 pub(super) const NEXT: &str = "select min(schedule_next_at) from rules where schedule_next_at is not null";
 
-pub(super) const HELD_TAGS: &str = "select t.tag, b.id, b.source_type, b.source_name, b.commit_sha, b.commit_message \
+const HELD_TAGS: &str = "select t.tag, b.id, b.source_type, b.source_name, b.commit_sha, b.commit_message \
      from published_tags t join builds b on b.id = t.newest_build \
      where t.repository_id = $1 and t.image = $2 and b.rule_id = $3 \
      order by t.pushed_at desc, t.image desc, t.tag desc limit $4";

@@ -18,6 +18,7 @@ mod registries;
 mod repositories;
 mod repository_documents;
 mod repository_lists;
+mod schedules;
 mod sessions;
 mod tags;
 mod users;
