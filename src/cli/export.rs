@@ -172,7 +172,8 @@ mod tests {
         let document = json!({
             "namespace": "team", "name": "app", "colour": "red",
             "source": {"provider": "github", "url": "https://x/y.git", "depth": 1},
-            "rules": [{"source_type": "branch", "source": "main", "docker_tag": "latest", "shell": "sh"}],
+            "rules": [{"source_type": "branch", "source": "main", "docker_tag": "latest", "shell": "sh",
+                "schedule": {"cron": "@daily", "jitter": 5}}],
         });
         let mut unknown = BTreeSet::new();
         let entry = entry_of_repository(document, &mut unknown);
@@ -183,6 +184,7 @@ mod tests {
             unknown,
             [
                 "repositories.colour",
+                "repositories.rules.schedule.jitter",
                 "repositories.rules.shell",
                 "repositories.source.depth"
             ]

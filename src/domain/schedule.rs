@@ -18,9 +18,12 @@ const LONGEST_TEXT: usize = 200;
 /// Least time between two starts.
 const SHORTEST_PAUSE: TimeDelta = TimeDelta::minutes(10);
 
-/// How far an expression is looked through for starts that follow each other too soon: a year with a leap day, in so many
-/// starts. Days repeat before that.
-const LOOKED_THROUGH: (TimeDelta, usize) = (TimeDelta::days(366), 1000);
+/// The year from which an expression is looked through when it is checked: a leap year in which, with those after it, every
+/// date falls on every weekday. What never comes is searched for until the year 5000, and so from here not for long.
+const CHECKED_FROM: i32 = 4960;
+
+/// Starts that are looked through for two that follow each other too soon; two days of those that do not have fewer.
+const LOOKED_THROUGH: usize = 300;
 
 /// Longest time that a change of clocks has skipped: a day, where a country moved across the date line.
 const LONGEST_GAP_MINUTES: i64 = 25 * 60;
@@ -60,15 +63,14 @@ impl Schedule {
         let cron = parse_cron(&self.cron)?;
         parse_zone(&self.time_zone)?;
         let invalid = |message: String| InvalidSchedule { field: "cron", message };
-        // A year with a leap day, in which every day of a calendar comes.
-        let start = NaiveDate::from_ymd_opt(2024, 1, 1)
+        let start = NaiveDate::from_ymd_opt(CHECKED_FROM, 1, 1)
             .unwrap_or_default()
             .and_time(Default::default());
-        let (end, most) = (start + LOOKED_THROUGH.0, LOOKED_THROUGH.1);
+        let end = start + TimeDelta::days(366);
         let mut last = cron
             .find_next_occurrence(&start, true)
             .map_err(|_| invalid(format!("`{}` never comes: no month has such a day", self.cron)))?;
-        for _ in 0..most {
+        for _ in 0..LOOKED_THROUGH {
             let Ok(next) = cron.find_next_occurrence(&last, false) else {
                 break;
             };

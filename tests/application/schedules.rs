@@ -206,6 +206,33 @@ async fn a_schedule_that_was_changed_or_taken_away_starts_nothing_at_its_old_tim
     );
 }
 
+#[tokio::test]
+async fn pages_tell_when_a_schedule_builds_next_and_that_it_did() {
+    let app = App::start().await;
+    save(&app, document()).await;
+    let browser = app.stranger();
+    assert!(!browser.get("/r/ann/app").await.text.contains(r#"id="schedules""#));
+    let schedule = json!({ "cron": "@daily", "time_zone": "Asia/Tokyo", "no_cache": true });
+    save(&app, scheduled(schedule)).await;
+    let due = next_due(&app).await.unwrap();
+    let page = browser.get("/r/ann/app").await.text;
+    let next = format!(r#"<time datetime="{}""#, due.format("%Y-%m-%dT%H:%M:%SZ"));
+    for shown in ["<code>@daily</code> in Asia/Tokyo, without cache", &next] {
+        assert!(page.contains(shown), "{shown}\n{page}");
+    }
+    pass_until(&app, due, TimeDelta::seconds(1)).await;
+    start_due(&app).await;
+    let build = items(&app, "builds").await[0]["id"].as_str().unwrap().to_owned();
+    for path in [
+        "/builds?cause=schedule",
+        &format!("/builds/{build}"),
+        "/r/ann/app/builds",
+    ] {
+        let page = browser.get(path).await.text;
+        assert!(page.contains("schedule @daily in Asia/Tokyo"), "{path}\n{page}");
+    }
+}
+
 /// Builds a git tag from its push to the tags of the image.
 async fn release(app: &App, repository: &Value, name: &str, letter: char) {
     let push = payload(&format!("refs/tags/{name}"), &commit(letter), "x");
