@@ -1,5 +1,7 @@
 //! What the rules of a repository make of an event. The dry run calls the same functions.
 
+use std::collections::BTreeMap;
+
 use super::{Decided, Trigger};
 use crate::domain::{
     build::{Cause, Plan},
@@ -151,7 +153,8 @@ pub(super) fn by_hand(rule: &Rule, trigger: &Trigger) -> Result<(String, Vec<Str
 }
 
 /// What the schedule of a rule builds: a literal ref as by hand; of a pattern every ref that still holds tags, and of its
-/// tags those alone: another may be a newer ref's by now. A branch is built as it is, a git tag as it was.
+/// tags those alone, at its place in the order of pushes: another may be a newer ref's by now, or soon. A branch is built as
+/// it is, a git tag as it was.
 pub(super) fn by_schedule(
     rule: &Rule,
     schedule: &Schedule,
@@ -206,6 +209,7 @@ pub(super) fn by_schedule(
                 requests.push(BuildRequest {
                     commit: live.commit.filter(|_| stays),
                     commit_message: live.commit_message.filter(|_| stays),
+                    push_order: Some(live.push_order),
                     ..request(live.source_type, live.source_name, held)
                 });
             }
@@ -225,5 +229,6 @@ pub(super) fn plan(rule: &Rule, tags: Vec<String>, image: String) -> Plan {
         target: rule.target.clone(),
         platforms: rule.platforms.clone(),
         cache: rule.cache,
+        base_digests: BTreeMap::new(),
     }
 }

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Store, StoreError, Tx, from_json, known, on};
 use crate::domain::{
-    ids::{BuildId, RepositoryId, RuleId},
+    ids::{RepositoryId, RuleId},
     rule::{Rule, SourceType},
     schedule::Schedule,
 };
@@ -43,8 +43,8 @@ pub struct ScheduledRule {
 pub struct LiveRef {
     pub source_type: SourceType,
     pub source_name: String,
-    /// Of the newest of the builds that hold its tags.
-    pub build: BuildId,
+    /// Of the build that holds tags of it and has the newest place in the order of pushes, as what follows.
+    pub push_order: String,
     pub commit: Option<String>,
     pub commit_message: Option<String>,
     /// Those that it holds, the last pushed first.
@@ -54,7 +54,7 @@ pub struct LiveRef {
 #[derive(sqlx::FromRow)]
 struct HeldTagRow {
     tag: String,
-    id: String,
+    push_order: String,
     source_type: String,
     source_name: String,
     commit_sha: Option<String>,
@@ -66,7 +66,7 @@ pub(super) const DUE: &str = "select repository_id, id, schedule_next_at from ru
 
 pub(super) const NEXT: &str = "select min(schedule_next_at) from rules where schedule_next_at is not null";
 
-const HELD_TAGS: &str = "select t.tag, b.id, b.source_type, b.source_name, b.commit_sha, b.commit_message \
+const HELD_TAGS: &str = "select t.tag, b.push_order, b.source_type, b.source_name, b.commit_sha, b.commit_message \
      from published_tags t join builds b on b.id = t.newest_build \
      where t.repository_id = $1 and t.image = $2 and b.rule_id = $3 \
      order by t.pushed_at desc, t.image desc, t.tag desc limit $4";
@@ -162,7 +162,7 @@ impl Store {
                 refs.push(LiveRef {
                     source_type,
                     source_name: row.source_name,
-                    build: row.id.into(),
+                    push_order: row.push_order,
                     commit: row.commit_sha,
                     commit_message: row.commit_message,
                     tags: vec![row.tag],
@@ -170,8 +170,8 @@ impl Store {
                 continue;
             };
             found.tags.push(row.tag);
-            if row.id.as_str() > found.build.as_str() {
-                found.build = row.id.into();
+            if row.push_order > found.push_order {
+                found.push_order = row.push_order;
                 found.commit = row.commit_sha;
                 found.commit_message = row.commit_message;
             }

@@ -233,8 +233,8 @@ async fn pages_tell_when_a_schedule_builds_next_and_that_it_did() {
     }
 }
 
-/// Builds a git tag from its push to the tags of the image.
-async fn release(app: &App, repository: &Value, name: &str, letter: char) {
+/// Builds a git tag from its push to the tags of the image; answers its place in the order of pushes.
+async fn release(app: &App, repository: &Value, name: &str, letter: char) -> String {
     let push = payload(&format!("refs/tags/{name}"), &commit(letter), "x");
     let (status, answer) = app.push(repository, name, &push).await;
     assert_eq!((status, &answer["outcome"]), (202, &json!("queued")), "{answer:#}");
@@ -254,6 +254,7 @@ async fn release(app: &App, repository: &Value, name: &str, letter: char) {
         app.store.tag_pushed(&leased.lease, order, &pushed).await.unwrap();
     }
     app.finish(&leased.lease, Ending::Succeeded { digest: None }).await;
+    leased.build.push_order
 }
 
 #[tokio::test]
@@ -272,8 +273,10 @@ async fn a_pattern_builds_every_ref_that_holds_tags_again_and_no_older_one_takes
         "{delivery:#}"
     );
 
-    release(&app, &repository, "v1.0", 'a').await;
-    release(&app, &repository, "v1.1", 'b').await;
+    let places = [
+        release(&app, &repository, "v1.0", 'a').await,
+        release(&app, &repository, "v1.1", 'b').await,
+    ];
     pass_until(&app, next_due(&app).await.unwrap(), TimeDelta::seconds(1)).await;
     start_due(&app).await;
     let mut queued: Vec<Value> = items(&app, "builds").await;
@@ -297,6 +300,14 @@ async fn a_pattern_builds_every_ref_that_holds_tags_again_and_no_older_one_takes
             json!(["tag", "v1.1", commit('b'), ["1.1", "newest"]]),
         ]
     );
+    for (build, place) in queued.iter().zip(places) {
+        let id = BuildId::from(build["id"].as_str().unwrap());
+        assert_eq!(
+            app.store.build(&id).await.unwrap().unwrap().push_order,
+            place,
+            "a push that waits keeps its tags"
+        );
+    }
 }
 
 #[tokio::test]

@@ -210,7 +210,7 @@ async fn the_refs_that_still_hold_tags_of_the_image_are_found_with_those_tags() 
                 .finish(&lease, &Ending::Succeeded { digest: None }, &[], at(second))
                 .await
                 .unwrap();
-            build.id
+            build.push_order
         };
         push("v1.0", "a", rule, "r/app", &["1.0", "latest"], 10).await;
         push("v1.1", "b", rule, "r/app", &["1.1", "latest"], 20).await;
@@ -234,7 +234,7 @@ async fn the_refs_that_still_hold_tags_of_the_image_are_found_with_those_tags() 
             ("v1.1", Some("b"), "latest,1.1".to_owned()),
         ];
         assert_eq!(told, expected);
-        assert_eq!((&live[0].build, live[0].source_type), (&again, SourceType::Tag));
+        assert_eq!((&live[0].push_order, live[0].source_type), (&again, SourceType::Tag));
         assert_eq!(
             store.live_refs(&repository.id, rule, "r/app", 1).await.unwrap().len(),
             1
