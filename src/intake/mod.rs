@@ -1,8 +1,10 @@
-//! From an event to queued builds: webhooks, clicks, retries and replays. Everything that starts a build goes through
+//! From an event to queued builds: webhooks, clicks, retries, replays and
+//! schedules. Everything that starts a build goes through
 //! [`Intake`], and is recorded in the ledger together with what it led to.
 
 mod decide;
 mod rebuild;
+mod scheduled;
 mod webhook;
 mod writer;
 
@@ -264,6 +266,7 @@ impl Intake {
             commit: None,
             decided: vec![],
             requests: vec![],
+            takes: None,
         }
     }
 

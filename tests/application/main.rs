@@ -36,6 +36,7 @@ mod provider_sign_in;
 mod registries;
 mod repositories;
 mod repository_pages;
+mod schedules;
 mod secrecy;
 mod sessions;
 mod set_up;

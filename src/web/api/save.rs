@@ -223,6 +223,7 @@ fn checked_rule(index: usize, input: &RuleInput, errors: &mut Vec<FieldError>) -
         target: input.target.clone(),
         platforms: input.platforms.clone(),
         build_args: input.build_args.0.clone(),
+        schedule: input.schedule.clone(),
     };
     let mut refuse =
         |field: &str, message: String| errors.push(FieldError::new(format!("rules[{index}].{field}"), message));
