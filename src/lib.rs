@@ -25,5 +25,6 @@ pub mod strict_json;
 pub mod telemetry;
 pub mod tokens;
 pub mod vault;
+pub mod watcher;
 pub mod web;
 pub mod worker;

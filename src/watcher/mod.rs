@@ -1,0 +1,3 @@
+//! Watches base images at their registries.
+
+pub mod pace;
