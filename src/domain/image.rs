@@ -46,6 +46,13 @@ impl ImageReference {
         format!("{}/{}", self.registry, self.path)
     }
 
+    /// As short as people write it: `alpine:3.20`, `team/app:latest`, `registry.example.com/app:1`.
+    pub fn familiar(&self) -> String {
+        let whole = self.to_string();
+        let on_hub = whole.strip_prefix("docker.io/").unwrap_or(&whole);
+        on_hub.strip_prefix("library/").unwrap_or(on_hub).to_owned()
+    }
+
     /// The same image under another tag, no digest.
     pub fn with_tag(&self, tag: &str) -> Self {
         Self {
