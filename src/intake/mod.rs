@@ -1,7 +1,8 @@
 //! From an event to queued builds: webhooks, clicks, retries and replays. Everything that starts a build goes through
-//! [`Intake`], and is recorded in the ledger together with what it led to.
+//! [`Intake`], and is recorded in the ledger together with what it led to. Reports of registries start none by themselves.
 
 mod decide;
+mod registry_event;
 mod webhook;
 mod writer;
 
@@ -25,6 +26,7 @@ use crate::{
 use self::{decide::plan, writer::Writer};
 pub use self::{
     decide::{Preview, PreviewMatch, preview, preview_rule},
+    registry_event::{RegistryEvent, RegistryHook},
     webhook::{Hook, WebhookAnswer, WebhookError},
     writer::Overloaded,
 };
@@ -40,6 +42,7 @@ pub struct Intake {
     vault: Arc<Vault>,
     clock: Clock,
     settings: IntakeSettings,
+    signals: Signals,
     writer: Writer,
 }
 
@@ -99,12 +102,13 @@ pub enum IntakeError {
 impl Intake {
     /// Starts the writer that records deliveries; it ends when the last clone is dropped.
     pub fn start(store: Store, vault: Arc<Vault>, clock: Clock, signals: Signals, settings: IntakeSettings) -> Self {
-        let writer = Writer::start(store.clone(), signals);
+        let writer = Writer::start(store.clone(), signals.clone());
         Self {
             store,
             vault,
             clock,
             settings,
+            signals,
             writer,
         }
     }
