@@ -2,6 +2,7 @@
 //! [`Intake`], and is recorded in the ledger together with what it led to. Reports of registries start none by themselves.
 
 mod decide;
+mod rebuild;
 mod registry_event;
 mod webhook;
 mod writer;
@@ -26,6 +27,7 @@ use crate::{
 use self::{decide::plan, writer::Writer};
 pub use self::{
     decide::{Preview, PreviewMatch, preview, preview_rule},
+    rebuild::Rebuild,
     registry_event::{RegistryEvent, RegistryHook},
     webhook::{Hook, WebhookAnswer, WebhookError},
     writer::Overloaded,

@@ -136,25 +136,6 @@ impl Store {
         )))
     }
 
-    /// The build that holds the tags of what an item rebuilds, by now.
-    pub async fn holder_of(&self, item: &WaveItem) -> Result<Option<BuildId>, StoreError> {
-        let mut reader = self.reader().await?;
-        let id: Option<String> = on!(reader.handle(), c => {
-            sqlx::query_scalar(
-                "select b.id from published_tags t join builds b on b.id = t.newest_build \
-                 where t.repository_id = $1 and b.rule_id = $2 and b.source_type = $3 and b.source_name = $4 \
-                 order by b.push_order desc, b.id desc limit 1",
-            )
-            .bind(item.repository_id.as_str())
-            .bind(item.rule_id.as_str())
-            .bind(item.source_type.as_str())
-            .bind(&item.source_name)
-            .fetch_optional(c)
-            .await
-        })?;
-        Ok(id.map(BuildId::from))
-    }
-
     /// The newest build of what an item rebuilds that is queued or running.
     pub async fn under_way_for(&self, item: &WaveItem) -> Result<Option<BuildId>, StoreError> {
         let mut reader = self.reader().await?;
