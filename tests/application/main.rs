@@ -34,6 +34,7 @@ mod permissions;
 mod protocol;
 mod provider_sign_in;
 mod registries;
+mod registry_webhooks;
 mod repositories;
 mod repository_pages;
 mod schedules;

@@ -105,6 +105,7 @@ async fn every_route_of_the_interface_is_there() {
         "PUT /api/v1/registries/{host}",
         "DELETE /api/v1/registries/{host}",
         "POST /webhooks/{provider}/{hook_id}",
+        "POST /webhooks/registry/{hook_id}",
     ] {
         assert!(found.contains(operation), "{operation} is not in {found:#?}");
     }

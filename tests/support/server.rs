@@ -303,12 +303,13 @@ impl Server {
         self.list(&format!("/repositories/{name}/builds")).await
     }
 
-    /// Stores the credentials of a registry for a namespace.
-    pub async fn put_registry(&self, namespace: &str, host: &str, username: &str, password: &str) {
+    /// Stores the credentials of a registry for a namespace, and returns what was stored.
+    pub async fn put_registry(&self, namespace: &str, host: &str, username: &str, password: &str) -> Value {
         let path = format!("/namespaces/{namespace}/registries/{}", host.replace(':', "%3A"));
         let body = json!({ "username": username, "password": password });
         let (status, answer) = self.request(Method::PUT, &path, Some(body)).await;
         assert!(matches!(status, 200 | 201), "{status} {answer:#}");
+        answer
     }
 
     /// Waits until a build is as wanted, and returns it. `what` is the condition in words.

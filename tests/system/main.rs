@@ -16,4 +16,5 @@ mod parts;
 mod push;
 mod queue;
 mod registry;
+mod registry_reports;
 mod submodules;
