@@ -9,6 +9,7 @@ pub mod build;
 pub mod context;
 pub mod delivery;
 pub mod disk;
+pub mod dockerfile;
 pub mod documents;
 pub mod engine_health;
 pub mod event;

@@ -1,0 +1,207 @@
+//! The images that a Dockerfile stands on, each with its place in the text, and the text with their digests written in.
+//!
+//! Read as BuildKit's frontend reads it: directives, comments, continued lines, heredocs, `ARG` before the first `FROM`
+//! with the shell's substitutions, stages by name and number. Whatever the builder would refuse is told as unresolved and
+//! never refused here: what the builder says of it is better. Any bytes are read in a time that is linear in their
+//! number, within fixed bounds. No I/O, and nothing here decides what is built.
+//!
+//! The crates that parse Dockerfiles (`parse-dockerfile`, `dockerfile-parser`) stop at a tree of instructions: they expand
+//! no variable, tell no stage from an image, refuse a file as a whole for one instruction that they do not know, and want
+//! UTF-8. What is hard here would be left to do.
+//!
+//! `ONBUILD` takes effect in what stands on its image. So it counts where a later stage of the same file stands on its
+//! stage, and not otherwise; what a base image's own `ONBUILD` brings is not in the file, and only the builder tells it.
+
+mod expand;
+mod heredoc;
+mod lines;
+mod pattern;
+mod pin;
+mod platform;
+mod stages;
+mod words;
+
+#[cfg(test)]
+pub(crate) mod corpus;
+
+use std::{collections::BTreeMap, ops::Range};
+
+pub use self::pin::{Pinned, pin};
+use self::{
+    lines::Directive,
+    stages::{Base, Mention},
+};
+use super::image::ImageReference;
+
+/// Longest text of what could not be resolved, in characters.
+const MAX_TEXT: usize = 200;
+
+/// What a build gives to its Dockerfile.
+#[derive(Debug, Clone, Copy)]
+pub struct Arguments<'a> {
+    pub build_args: &'a BTreeMap<String, String>,
+    /// Where it is built: `linux/amd64`.
+    pub build_platform: &'a str,
+    /// For what it is built.
+    pub target_platform: &'a str,
+    /// The stage to stop at; `None`: the last one.
+    pub target: Option<&'a str>,
+    /// As the classic builder goes: every stage up to the target is built, not only those that it needs.
+    pub every_stage: bool,
+}
+
+/// The images of a Dockerfile.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Used {
+    /// Stage by stage.
+    pub images: Vec<UsedImage>,
+    /// What names no image as it stands. A builder that meets it fails.
+    pub unresolved: Vec<Unresolved>,
+    /// Which of `images` the target stands on by its `FROM`, through other stages; `None`: `scratch`, or unresolved.
+    pub base: Option<usize>,
+}
+
+/// An image that a Dockerfile names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsedImage {
+    /// Completed as Docker does it. With a digest it never moves.
+    pub reference: ImageReference,
+    pub role: Role,
+    /// Where its instruction begins, from 1.
+    pub line: usize,
+    /// The bytes of the file that name it, variables and all; `None` where quotes begin or end in the midst of it, so that
+    /// no other name can be put there.
+    pub span: Option<Range<usize>>,
+    /// Whether the target is built with it.
+    pub needed: bool,
+}
+
+/// What an image is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// `FROM image`
+    From,
+    /// `COPY --from=image`
+    CopyFrom,
+    /// `RUN --mount=from=image`
+    MountFrom,
+    /// `# syntax=image`: it reads the Dockerfile.
+    Syntax,
+}
+
+/// A word that names no image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unresolved {
+    /// Where its instruction begins, from 1.
+    pub line: usize,
+    /// As it stands in the file, cut if it is long.
+    pub text: String,
+    pub reason: String,
+}
+
+impl Unresolved {
+    fn new(line: usize, text: &str, reason: String) -> Self {
+        Self {
+            line,
+            text: text.chars().take(MAX_TEXT).collect(),
+            reason: reason.chars().take(MAX_TEXT).collect(),
+        }
+    }
+}
+
+/// Finds the images that a Dockerfile stands on.
+pub fn images(dockerfile: &[u8], arguments: &Arguments<'_>) -> Used {
+    let lines = lines::read(dockerfile);
+    let mut stages = stages::read(&lines, arguments);
+    let mut collector = Collector {
+        used: Used {
+            unresolved: stages.take_unresolved(),
+            ..Used::default()
+        },
+        known: BTreeMap::new(),
+    };
+    if let Some(directive) = &lines.syntax {
+        collector.syntax(dockerfile, directive);
+    }
+    let target = stages.target(arguments.target);
+    let needed = stages.needed(target, arguments.every_stage);
+    // Which image each stage stands on: stages stand on earlier ones alone.
+    let mut bases: Vec<Option<usize>> = Vec::new();
+    for (at, stage) in stages.all().iter().enumerate() {
+        let is_needed = needed.contains(&at);
+        bases.push(match &stage.base {
+            Some(Base::Stage(base)) => bases.get(*base).copied().flatten(),
+            Some(Base::Image(mention)) => collector.image(mention, is_needed),
+            None => None,
+        });
+        for mention in &stage.uses {
+            match stages.is_image(mention) {
+                Ok(true) => drop(collector.image(mention, is_needed)),
+                Ok(false) => {}
+                Err(reason) => collector.refuse(mention, reason),
+            }
+        }
+    }
+    collector.used.base = target.and_then(|target| bases.get(target).copied().flatten());
+    collector.used
+}
+
+/// Gathers images.
+struct Collector {
+    used: Used,
+    /// By line and place: what `ONBUILD` brings is met in every stage that it is carried out in.
+    known: BTreeMap<(usize, Option<usize>, String), usize>,
+}
+
+impl Collector {
+    fn syntax(&mut self, dockerfile: &[u8], directive: &Directive) {
+        let value = &dockerfile[directive.span.clone()];
+        // What follows the image's name are arguments to the frontend.
+        let length = value.iter().take_while(|c| !c.is_ascii_whitespace()).count();
+        let begin = directive.span.start;
+        let mention = Mention {
+            name: String::from_utf8_lossy(&value[..length]).into_owned(),
+            role: Role::Syntax,
+            line: directive.line,
+            span: Some(begin..begin + length),
+        };
+        self.image(&mention, true);
+    }
+
+    /// Notes an image; says which one it is.
+    fn image(&mut self, mention: &Mention, needed: bool) -> Option<usize> {
+        let key = (
+            mention.line,
+            mention.span.as_ref().map(|span| span.start),
+            mention.name.clone(),
+        );
+        if let Some(&known) = self.known.get(&key) {
+            self.used.images[known].needed |= needed;
+            return Some(known);
+        }
+        let reference = match ImageReference::parse(&mention.name) {
+            Ok(reference) => reference,
+            Err(_) if mention.name.contains('$') && mention.role != Role::From => {
+                self.refuse(mention, "variables have no effect here".to_owned());
+                return None;
+            }
+            Err(error) => {
+                self.refuse(mention, error.reason.to_owned());
+                return None;
+            }
+        };
+        self.used.images.push(UsedImage {
+            reference,
+            role: mention.role,
+            line: mention.line,
+            span: mention.span.clone(),
+            needed,
+        });
+        self.known.insert(key, self.used.images.len() - 1);
+        Some(self.used.images.len() - 1)
+    }
+
+    fn refuse(&mut self, mention: &Mention, reason: String) {
+        self.used.unresolved.push(Unresolved::new(mention.line, &mention.name, reason));
+    }
+}
