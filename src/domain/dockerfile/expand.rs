@@ -17,7 +17,7 @@ const MAX_TOTAL: usize = 8 << 20;
 const MAX_DEPTH: usize = 50;
 
 /// Most patterns in one Dockerfile.
-const MAX_PATTERNS: usize = 1000;
+const MAX_PATTERNS: usize = 100;
 
 /// Expands the words of one Dockerfile.
 pub(super) struct Expander {
@@ -297,7 +297,13 @@ mod tests {
     use super::*;
 
     fn expand(word: &str, escape: u8) -> Result<String, Fault> {
-        let variables = [("X", "value"), ("EMPTY", ""), ("V", "1.2.3-rc.1"), ("P", "a/b/c.tar.gz"), ("ä", "umlaut")];
+        let variables = [
+            ("X", "value"),
+            ("EMPTY", ""),
+            ("V", "1.2.3-rc.1"),
+            ("P", "a/b/c.tar.gz"),
+            ("ä", "umlaut"),
+        ];
         let variables = variables.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
         Expander::new(escape).expand(word, &variables)
     }
@@ -366,12 +372,31 @@ mod tests {
     #[test]
     fn what_the_builder_refuses_has_no_value() {
         for bad in [
-            "'a", "\"a", "${", "${X", "${}", "${:x}", "${{X}}", "${X:", "${X:}", "${X:-a", "${X!a}", "${X^}", "${NO?}",
-            "${NO:?m}", "${EMPTY:?m}", "${X/a}", "${X/a/b", "${X#\\a}",
+            "'a",
+            "\"a",
+            "${",
+            "${X",
+            "${}",
+            "${:x}",
+            "${{X}}",
+            "${X:",
+            "${X:}",
+            "${X:-a",
+            "${X!a}",
+            "${X^}",
+            "${NO?}",
+            "${NO:?m}",
+            "${EMPTY:?m}",
+            "${X/a}",
+            "${X/a/b",
+            "${X#\\a}",
         ] {
             assert!(expand(bad, b'\\').is_err(), "{bad}");
         }
-        assert_eq!(expand("${NO:?say it}", b'\\').unwrap_err(), "the variable `NO` has no value: say it");
+        assert_eq!(
+            expand("${NO:?say it}", b'\\').unwrap_err(),
+            "the variable `NO` has no value: say it"
+        );
     }
 
     #[test]

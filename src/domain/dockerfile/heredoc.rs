@@ -39,7 +39,11 @@ pub(super) fn bodies(text: &[u8]) -> Vec<Body> {
     if !may || is_list(&instruction.arguments()) {
         return Vec::new();
     }
-    shell_words(text).into_iter().filter_map(body).take(MAX_BODIES).collect()
+    shell_words(text)
+        .into_iter()
+        .filter_map(body)
+        .take(MAX_BODIES)
+        .collect()
 }
 
 fn is_list(arguments: &[u8]) -> bool {

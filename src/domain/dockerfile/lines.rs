@@ -52,7 +52,9 @@ impl Logical {
 
     fn place(&self, at: usize) -> usize {
         let piece = self.pieces.partition_point(|&(begin, _)| begin <= at).saturating_sub(1);
-        self.pieces.get(piece).map_or(at, |&(begin, place)| place + (at - begin))
+        self.pieces
+            .get(piece)
+            .map_or(at, |&(begin, place)| place + (at - begin))
     }
 }
 

@@ -202,6 +202,126 @@ impl Collector {
     }
 
     fn refuse(&mut self, mention: &Mention, reason: String) {
-        self.used.unresolved.push(Unresolved::new(mention.line, &mention.name, reason));
+        self.used
+            .unresolved
+            .push(Unresolved::new(mention.line, &mention.name, reason));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::{
+        corpus::{CASES, found},
+        *,
+    };
+
+    fn images_of(dockerfile: &[u8]) -> Used {
+        let arguments = Arguments {
+            build_args: &BTreeMap::new(),
+            build_platform: "linux/amd64",
+            target_platform: "linux/amd64",
+            target: None,
+            every_stage: false,
+        };
+        images(dockerfile, &arguments)
+    }
+
+    #[test]
+    fn every_dockerfile_of_the_corpus_stands_on_what_docker_says() {
+        let wrong: Vec<_> = CASES
+            .iter()
+            .filter(|case| found(case, false) != case.expected)
+            .map(|case| format!("{}: {:?} is not {:?}", case.name, found(case, false), case.expected))
+            .collect();
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        assert!(CASES.len() >= 60);
+    }
+
+    #[test]
+    fn a_builder_that_begins_at_the_beginning_needs_all_up_to_the_target() {
+        let case = |name| CASES.iter().find(|case| case.name == name).unwrap();
+        let unused = case("a stage that nothing needs");
+        assert_eq!(
+            found(unused, true),
+            ["1 from r.example/base:1", "3 from r.example/base:2"]
+        );
+        let middle = case("a target in the middle");
+        assert_eq!(found(middle, true), middle.expected);
+    }
+
+    #[test]
+    fn a_span_is_the_word_as_it_stands() {
+        let file = "\u{feff}# syntax=docker/dockerfile:1\r\nARG A=a\r\nFROM \\\r\n# x\r\n ${A}l\\\r\npine AS x\r\nCOPY \\\r\n \
+                    --from='b' / /\r\nRUN --mount=from=c,target=/ x\r\n";
+        let words: Vec<_> = images_of(file.as_bytes())
+            .images
+            .into_iter()
+            .map(|image| file[image.span.unwrap()].to_owned())
+            .collect();
+        assert_eq!(words, ["docker/dockerfile:1", "${A}l\\\r\npine", "b", "c"]);
+    }
+
+    #[test]
+    fn the_base_is_the_image_at_the_end_of_the_targets_stages() {
+        let base = |file: &str| {
+            let used = images_of(file.as_bytes());
+            used.base.map(|base| used.images[base].reference.to_string())
+        };
+        let file = "FROM x\nFROM a AS one\nCOPY --from=b / /\nFROM one AS two\nFROM two";
+        assert_eq!(base(file).as_deref(), Some("docker.io/library/a:latest"));
+        assert_eq!(base("FROM a\nFROM scratch"), None);
+        assert_eq!(
+            base("# syntax=docker/dockerfile\nFROM a").as_deref(),
+            Some("docker.io/library/a:latest")
+        );
+        assert_eq!(base(""), None);
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_read_around() {
+        let used = images_of(b"FROM alpine\nRUN \xff\xfe\nCOPY --from=\xff / /\nCOPY --from=busybox \xff /\n");
+        assert_eq!(used.images.len(), 2);
+        assert_eq!(used.unresolved.len(), 1);
+    }
+
+    #[test]
+    fn a_mebibyte_of_anything_takes_bounded_time() {
+        let size = 1 << 20;
+        let fill = |unit: &str| unit.repeat(size / unit.len());
+        let growing = (0..20_000).fold("ARG A0=aaaaaaaaaaaaaaaaaaaaaaaa\n".to_owned(), |text, n| {
+            text + &format!("ARG A{}=$A{n}$A{n}\n", n + 1)
+        });
+        for hostile in [
+            fill("FROM a\n"),
+            fill("FROM a AS b\nFROM b\n"),
+            format!("FROM {}", fill("$")),
+            format!("FROM {}", fill("${a:-")),
+            format!("FROM {}", fill("${a/*/")),
+            fill("ARG A=\"$A$A$A$A\"\n"),
+            format!("ARG A=x\n{}", fill("ARG A=$A$A\n")),
+            format!("ARG A={}\n{}", "a".repeat(9000), fill("ARG B=${A%%a*a*a*a*a*b}\n")),
+            format!("ARG A={}\n{}", "a".repeat(9000), fill("ARG B=${A//a/bbbb}\n")),
+            growing,
+            fill("\\\n"),
+            fill("RUN \\\n#\n"),
+            format!("FROM a\n{}", fill("RUN <<A <<B\n")),
+            format!("FROM a\nRUN {}", fill("<<A ")),
+            format!("FROM a\nRUN {}", fill("--mount=from=b ")),
+            format!("FROM a\nCOPY {}", fill("--from=b ")),
+            format!("FROM a AS a\n{}", fill("ONBUILD COPY --from=b c d\n")),
+            format!(
+                "FROM a AS a\n{}{}",
+                fill("ONBUILD COPY --from=b c d\n"),
+                "FROM a\n".repeat(1000)
+            ),
+            fill("'\n\""),
+        ] {
+            let started = Instant::now();
+            images_of(hostile.as_bytes());
+            let took = started.elapsed();
+            assert!(took < Duration::from_secs(5), "{took:?}: {:?}", &hostile[..60]);
+        }
     }
 }

@@ -45,7 +45,9 @@ pub fn pin(dockerfile: &[u8], used: &Used, digests: &BTreeMap<String, String>) -
             done = span.end;
         }
     }
-    pinned.dockerfile.extend_from_slice(dockerfile.get(done..).unwrap_or_default());
+    pinned
+        .dockerfile
+        .extend_from_slice(dockerfile.get(done..).unwrap_or_default());
     pinned
 }
 
@@ -73,7 +75,11 @@ mod tests {
             ("docker.io/docker/dockerfile:1", digest("c")),
         ];
         let digests = digests.map(|(name, digest)| (name.to_owned(), digest)).into();
-        pin(dockerfile.as_bytes(), &images(dockerfile.as_bytes(), &arguments), &digests)
+        pin(
+            dockerfile.as_bytes(),
+            &images(dockerfile.as_bytes(), &arguments),
+            &digests,
+        )
     }
 
     #[test]

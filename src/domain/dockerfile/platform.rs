@@ -5,7 +5,10 @@ use super::{Arguments, expand::Variables};
 /// The predefined variables. A build argument of the same name wins.
 pub(super) fn variables(arguments: &Arguments<'_>) -> Variables {
     let mut variables = Variables::new();
-    for (prefix, platform) in [("BUILD", arguments.build_platform), ("TARGET", arguments.target_platform)] {
+    for (prefix, platform) in [
+        ("BUILD", arguments.build_platform),
+        ("TARGET", arguments.target_platform),
+    ] {
         let [os, arch, variant] = parts(platform);
         let full = [&os, &arch, &variant].into_iter().filter(|part| !part.is_empty());
         let full = full.map(String::as_str).collect::<Vec<_>>().join("/");

@@ -216,7 +216,8 @@ impl Stages {
     }
 
     fn refuse(&mut self, logical: &Logical, text: &[u8], reason: String) {
-        self.unresolved.push(Unresolved::new(logical.line, &String::from_utf8_lossy(text), reason));
+        self.unresolved
+            .push(Unresolved::new(logical.line, &String::from_utf8_lossy(text), reason));
     }
 
     /// Moves what `ONBUILD` brings into the stages where it is carried out: those that stand on its own stage.

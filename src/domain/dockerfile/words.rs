@@ -171,7 +171,10 @@ pub(super) fn field_value<'a>(field: &'a [FlagByte], key: &str) -> Option<&'a [F
     let length = key.len();
     let begins = field.len() > length
         && field[length].byte == b'='
-        && field.iter().zip(key.bytes()).all(|(c, k)| c.byte.to_ascii_lowercase() == k);
+        && field
+            .iter()
+            .zip(key.bytes())
+            .all(|(c, k)| c.byte.to_ascii_lowercase() == k);
     begins.then(|| &field[length + 1..])
 }
 
