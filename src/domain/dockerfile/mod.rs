@@ -113,47 +113,50 @@ impl Unresolved {
 pub fn images(dockerfile: &[u8], arguments: &Arguments<'_>) -> Used {
     let lines = lines::read(dockerfile);
     let mut stages = stages::read(&lines, arguments);
-    let mut collector = Collector {
-        used: Used {
-            unresolved: stages.take_unresolved(),
-            ..Used::default()
-        },
-        known: BTreeMap::new(),
+    let mut used = Used {
+        unresolved: stages.take_unresolved(),
+        ..Used::default()
     };
     if let Some(directive) = &lines.syntax {
-        collector.syntax(dockerfile, directive);
+        used.syntax(dockerfile, directive);
     }
     let target = stages.target(arguments.target);
     let needed = stages.needed(target, arguments.every_stage);
+    // What `ONBUILD` brings is carried out in the stages that stand on its own; whether one of these is needed.
+    let mut triggered: BTreeMap<usize, bool> = BTreeMap::new();
+    for (at, stage) in stages.all().iter().enumerate() {
+        if let Some(base) = stage.base_stage() {
+            *triggered.entry(base).or_default() |= needed.contains(&at);
+        }
+    }
     // Which image each stage stands on: stages stand on earlier ones alone.
     let mut bases: Vec<Option<usize>> = Vec::new();
     for (at, stage) in stages.all().iter().enumerate() {
         let is_needed = needed.contains(&at);
         bases.push(match &stage.base {
             Some(Base::Stage(base)) => bases.get(*base).copied().flatten(),
-            Some(Base::Image(mention)) => collector.image(mention, is_needed),
+            Some(Base::Image(mention)) => used.image(mention, is_needed),
             None => None,
         });
-        for mention in &stage.uses {
+        let own = stage.uses.iter().map(|mention| (mention, is_needed));
+        let triggers = triggered
+            .get(&at)
+            .map(|&needed| stage.on_build.iter().map(move |mention| (mention, needed)));
+        for (mention, needed) in own.chain(triggers.into_iter().flatten()) {
             match stages.is_image(mention) {
-                Ok(true) => drop(collector.image(mention, is_needed)),
+                Ok(true) => {
+                    used.image(mention, needed);
+                }
                 Ok(false) => {}
-                Err(reason) => collector.refuse(mention, reason),
+                Err(reason) => used.refuse(mention, reason),
             }
         }
     }
-    collector.used.base = target.and_then(|target| bases.get(target).copied().flatten());
-    collector.used
+    used.base = target.and_then(|target| bases.get(target).copied().flatten());
+    used
 }
 
-/// Gathers images.
-struct Collector {
-    used: Used,
-    /// By line and place: what `ONBUILD` brings is met in every stage that it is carried out in.
-    known: BTreeMap<(usize, Option<usize>, String), usize>,
-}
-
-impl Collector {
+impl Used {
     fn syntax(&mut self, dockerfile: &[u8], directive: &Directive) {
         let value = &dockerfile[directive.span.clone()];
         // What follows the image's name are arguments to the frontend.
@@ -170,15 +173,6 @@ impl Collector {
 
     /// Notes an image; says which one it is.
     fn image(&mut self, mention: &Mention, needed: bool) -> Option<usize> {
-        let key = (
-            mention.line,
-            mention.span.as_ref().map(|span| span.start),
-            mention.name.clone(),
-        );
-        if let Some(&known) = self.known.get(&key) {
-            self.used.images[known].needed |= needed;
-            return Some(known);
-        }
         let reference = match ImageReference::parse(&mention.name) {
             Ok(reference) => reference,
             Err(_) if mention.name.contains('$') && mention.role != Role::From => {
@@ -190,20 +184,18 @@ impl Collector {
                 return None;
             }
         };
-        self.used.images.push(UsedImage {
+        self.images.push(UsedImage {
             reference,
             role: mention.role,
             line: mention.line,
             span: mention.span.clone(),
             needed,
         });
-        self.known.insert(key, self.used.images.len() - 1);
-        Some(self.used.images.len() - 1)
+        Some(self.images.len() - 1)
     }
 
     fn refuse(&mut self, mention: &Mention, reason: String) {
-        self.used
-            .unresolved
+        self.unresolved
             .push(Unresolved::new(mention.line, &mention.name, reason));
     }
 }

@@ -32,7 +32,7 @@ pub(super) struct Stage {
     pub(super) base: Option<Base>,
     pub(super) uses: Vec<Mention>,
     /// Of its `ONBUILD` instructions: they are carried out in the stages that stand on this one.
-    on_build: Vec<Mention>,
+    pub(super) on_build: Vec<Mention>,
 }
 
 /// What a stage stands on.
@@ -42,7 +42,6 @@ pub(super) enum Base {
 }
 
 /// A name in a Dockerfile that stands for a stage or an image.
-#[derive(Debug, Clone)]
 pub(super) struct Mention {
     pub(super) name: String,
     pub(super) role: Role,
@@ -90,7 +89,6 @@ pub(super) fn read(lines: &Lines, arguments: &Arguments<'_>) -> Stages {
             }
         }
     }
-    stages.carry_out_triggers();
     stages
 }
 
@@ -220,16 +218,6 @@ impl Stages {
             .push(Unresolved::new(logical.line, &String::from_utf8_lossy(text), reason));
     }
 
-    /// Moves what `ONBUILD` brings into the stages where it is carried out: those that stand on its own stage.
-    fn carry_out_triggers(&mut self) {
-        for at in 0..self.stages.len() {
-            if let Some(Base::Stage(base)) = self.stages[at].base {
-                let triggered = self.stages[base].on_build.clone();
-                self.stages[at].uses.extend(triggered);
-            }
-        }
-    }
-
     /// A number is a stage's place for `COPY` alone; a name is a stage wherever the stage stands.
     fn meaning(&self, mention: &Mention) -> Result<Meaning, String> {
         if mention.name == SCRATCH {
@@ -275,19 +263,31 @@ impl Stages {
             return (0..=target).collect();
         }
         let mut needed = BTreeSet::from([target]);
+        let mut triggered = BTreeSet::new();
         let mut todo = vec![target];
         while let Some(at) = todo.pop() {
             let stage = &self.stages[at];
-            let base = match stage.base {
-                Some(Base::Stage(base)) => Some(base),
-                _ => None,
-            };
-            let used = stage.uses.iter().filter_map(|mention| match self.meaning(mention) {
+            let base = stage.base_stage();
+            let triggers = base
+                .filter(|&base| triggered.insert(base))
+                .map_or(&[][..], |base| &self.stages[base].on_build);
+            let used = stage.uses.iter().chain(triggers);
+            let used = used.filter_map(|mention| match self.meaning(mention) {
                 Ok(Meaning::Stage(stage)) => Some(stage),
                 _ => None,
             });
             todo.extend(base.into_iter().chain(used).filter(|&stage| needed.insert(stage)));
         }
         needed
+    }
+}
+
+impl Stage {
+    /// The stage that it stands on.
+    pub(super) fn base_stage(&self) -> Option<usize> {
+        match self.base {
+            Some(Base::Stage(base)) => Some(base),
+            _ => None,
+        }
     }
 }
