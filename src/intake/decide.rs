@@ -1,5 +1,7 @@
 //! What the rules of a repository make of an event. The dry run calls the same functions.
 
+use std::collections::BTreeMap;
+
 use super::{Decided, Trigger};
 use crate::domain::{
     build::{Cause, Plan},
@@ -160,5 +162,6 @@ pub(super) fn plan(rule: &Rule, tags: Vec<String>, image: String) -> Plan {
         target: rule.target.clone(),
         platforms: rule.platforms.clone(),
         cache: rule.cache,
+        base_digests: BTreeMap::new(),
     }
 }

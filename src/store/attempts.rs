@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::{
-    Lease, LeaseLost, Store, StoreError,
+    Lease, LeaseLost, Store, StoreError, base_graph,
     lease::{held, update_held},
     on, outbox, tags, to_json,
 };
@@ -76,7 +76,7 @@ impl Store {
             Ending::Superseded { by } => (None, None, Some(by.as_str())),
             Ending::Canceled => (None, None, None),
         };
-        let base_images = to_json(&base_images)?;
+        let stored_bases = to_json(&base_images)?;
         let mut tx = self.begin().await?;
         update_held!(
             tx,
@@ -86,12 +86,13 @@ impl Store {
             ending.status().as_str(),
             now,
             digest,
-            &base_images,
+            &stored_bases,
             failure.map(|f| f.kind.as_str()),
             failure.map(|f| f.message.as_str()),
             by,
         )?;
         tags::release(&mut tx, lease).await?;
+        base_graph::record(&mut tx, lease.build(), base_images).await?;
         outbox::tell_of_end(&mut tx, lease.build(), ending.status(), now).await?;
         Ok(tx.commit().await?)
     }

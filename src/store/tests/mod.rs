@@ -173,6 +173,7 @@ pub(super) fn request(repository: &Repository, commit: &str) -> BuildRequest {
             target: String::new(),
             platforms: vec![],
             cache: true,
+            base_digests: BTreeMap::new(),
         },
         push_order: None,
         unless_under_way: true,
