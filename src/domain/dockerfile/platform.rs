@@ -1,6 +1,6 @@
 //! The variables that say where an image is built and for what, known to every `FROM` without being declared.
 
-use super::{Arguments, expand::Variables};
+use super::{super::platform::canonical_platform, Arguments, expand::Variables};
 
 /// The predefined variables. A build argument of the same name wins.
 pub(super) fn variables(arguments: &Arguments<'_>) -> Variables {
@@ -33,18 +33,9 @@ pub(super) fn variables(arguments: &Arguments<'_>) -> Variables {
 
 /// Operating system, architecture and variant, under the names that builders give them.
 fn parts(platform: &str) -> [String; 3] {
-    let mut parts = platform.splitn(3, '/').map(str::to_ascii_lowercase);
-    let mut next = || parts.next().unwrap_or_default();
-    let (os, arch, variant) = (next(), next(), next());
-    let (arch, variant) = match (arch.as_str(), variant.as_str()) {
-        ("x86_64" | "x86-64" | "amd64", "" | "v1") => ("amd64".to_owned(), String::new()),
-        ("aarch64" | "arm64", "" | "8" | "v8") => ("arm64".to_owned(), String::new()),
-        ("armhf", _) => ("arm".to_owned(), "v7".to_owned()),
-        ("armel", _) => ("arm".to_owned(), "v6".to_owned()),
-        ("arm", "" | "7") => ("arm".to_owned(), "v7".to_owned()),
-        _ => (arch, variant),
-    };
-    [os, arch, variant]
+    let platform = canonical_platform(platform).unwrap_or_default();
+    let mut parts = platform.splitn(3, '/').map(str::to_owned);
+    [(); 3].map(|()| parts.next().unwrap_or_default())
 }
 
 #[cfg(test)]
