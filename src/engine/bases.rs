@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::{BuildSpec, Engine, dockerfile::Dockerfile};
 use crate::domain::{
     build::BaseImage,
-    dockerfile::{Arguments, Pinned, Used, images, pin},
+    dockerfile::{Arguments, Pinned, Role, Used, images, pin},
     image::ImageReference,
     progress::Progress,
 };
@@ -42,8 +42,8 @@ pub(super) struct Bases {
     looked_up: BTreeMap<String, String>,
 }
 
-/// Reads the images of a Dockerfile and writes those digests in that the build is to stand on.
-pub(super) fn prepare(dockerfile: Dockerfile, spec: &BuildSpec, platform: &str, buildkit: bool) -> Prepared {
+/// Reads the images of a Dockerfile.
+pub(super) fn read(dockerfile: &[u8], spec: &BuildSpec, platform: &str, buildkit: bool) -> Used {
     let arguments = Arguments {
         build_args: &spec.build_args,
         build_platform: platform,
@@ -51,12 +51,16 @@ pub(super) fn prepare(dockerfile: Dockerfile, spec: &BuildSpec, platform: &str, 
         target: spec.target.as_deref(),
         every_stage: !buildkit,
     };
-    let used = images(&dockerfile.content, &arguments);
+    images(dockerfile, &arguments)
+}
+
+/// Writes these digests into a Dockerfile.
+pub(super) fn prepare(dockerfile: Dockerfile, used: Used, digests: &BTreeMap<String, String>) -> Prepared {
     let Pinned {
         dockerfile: content,
         images: pinned,
         left,
-    } = pin(&dockerfile.content, &used, &spec.base_digests);
+    } = pin(&dockerfile.content, &used, digests);
     let dockerfile = match pinned.is_empty() {
         true => dockerfile,
         false => rewritten(dockerfile, content),
@@ -87,13 +91,15 @@ fn rewritten(dockerfile: Dockerfile, content: Vec<u8>) -> Dockerfile {
 }
 
 impl Bases {
-    /// Says which digests were written in, and what is known before the build.
-    pub(super) fn announce(&self, progress: &dyn Progress) {
-        for (name, digest) in self.pinned.iter().take(MAX_IMAGES) {
-            progress.line(&format!("base image {name} pinned to {digest}"));
-        }
-        for (name, why) in self.left.iter().take(MAX_IMAGES) {
-            progress.line(&format!("base image {name} was not pinned: {why}"));
+    /// Says which of the digests that were asked for were written in, and what is known before the build.
+    pub(super) fn announce(&self, asked: &BTreeMap<String, String>, progress: &dyn Progress) {
+        for name in asked.keys().take(MAX_IMAGES) {
+            if let Some(digest) = self.pinned.get(name) {
+                progress.line(&format!("base image {name} pinned to {digest}"));
+            }
+            if let Some(why) = self.left.get(name) {
+                progress.line(&format!("base image {name} was not pinned: {why}"));
+            }
         }
         self.tell(progress);
     }
@@ -211,6 +217,36 @@ impl Bases {
 }
 
 impl Engine {
+    /// The digests that a build is to stand on: those that are asked for, and what the registries have now for the images of
+    /// `COPY --from` and `RUN --mount`. Of these BuildKit resolves the tag while it builds, up to version 0.8 without
+    /// telling to what. Where a registry does not say it, the tag stays.
+    pub(super) async fn exact_digests(&self, used: &Used, spec: &BuildSpec) -> BTreeMap<String, String> {
+        let mut digests = spec.base_digests.clone();
+        let untold: BTreeMap<String, &ImageReference> = used
+            .images
+            .iter()
+            .filter(|image| image.needed && matches!(image.role, Role::CopyFrom | Role::MountFrom))
+            .map(|image| &image.reference)
+            .filter(|reference| reference.digest.is_none())
+            .map(|reference| (reference.to_string(), reference))
+            .filter(|(name, _)| !digests.contains_key(name))
+            .collect();
+        for (name, reference) in untold.into_iter().take(MAX_LOOKS) {
+            let auth = spec.registry_auths.iter().find(|auth| auth.host == reference.registry);
+            match self.digest_at_registry(&name, auth).await {
+                Ok(Some(digest)) => {
+                    digests.insert(name, digest);
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::debug!(%error, image = %name, "failed to ask for the digest of a base image");
+                    break;
+                }
+            }
+        }
+        digests
+    }
+
     /// Asks the engine for the digests that its builder did not tell.
     pub(super) async fn look_up(&self, bases: &mut Bases, succeeded: bool) {
         for name in bases.unknown(succeeded) {

@@ -61,9 +61,17 @@ impl Engine {
             false => String::new(),
         };
         let asked = spec.clone();
-        let Prepared { dockerfile, mut bases } =
-            blocking(move || Ok(bases::prepare(dockerfile, &asked, &platform, buildkit))).await?;
-        bases.announce(progress);
+        let (dockerfile, used) = blocking(move || {
+            let used = bases::read(&dockerfile.content, &asked, &platform, buildkit);
+            Ok((dockerfile, used))
+        })
+        .await?;
+        let digests = match buildkit && spec.pull {
+            true => self.exact_digests(&used, spec).await,
+            false => spec.base_digests.clone(),
+        };
+        let Prepared { dockerfile, mut bases } = bases::prepare(dockerfile, used, &digests);
+        bases.announce(&spec.base_digests, progress);
         let spec = &bases.labelled(spec);
         let built = if buildkit {
             let context = pinned::context(context, &dockerfile);

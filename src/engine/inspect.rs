@@ -1,9 +1,14 @@
 //! What the engine knows of an image.
 
-use hyper::StatusCode;
+use bollard::models::DistributionInspect;
+use hyper::{Method, StatusCode};
 
-use super::{BuiltImage, Engine, EngineError};
-use crate::domain::image::ImageReference;
+use super::{
+    BuiltImage, Engine, EngineError, RegistryAuth,
+    http::{ANSWER_TIMEOUT, empty, request_with, within},
+    spec::auth_header,
+};
+use crate::domain::image::{ImageReference, is_valid_digest};
 
 impl Engine {
     /// The digest under which an image came from its registry, or went there; `None` where the engine has no such image, or
@@ -26,6 +31,24 @@ impl Engine {
             .collect();
         digests.dedup();
         Ok(digests.pop().filter(|_| digests.is_empty()))
+    }
+
+    /// The digest that a registry has for an image now, asked for by the engine; `None` where it is not told.
+    pub(super) async fn digest_at_registry(
+        &self,
+        image: &str,
+        auth: Option<&RegistryAuth>,
+    ) -> Result<Option<String>, EngineError> {
+        let header = auth_header(auth);
+        let path = format!("/distribution/{image}/json");
+        let asked = request_with(Method::GET, &path, &[("x-registry-auth", header.as_str())], empty())?;
+        let answer = within(ANSWER_TIMEOUT, async {
+            self.address.send(asked).await?.read_whole().await
+        })
+        .await?;
+        let told = serde_json::from_slice::<DistributionInspect>(&answer.body);
+        let digest = told.ok().and_then(|told| told.descriptor.digest);
+        Ok(digest.filter(|digest| answer.status == StatusCode::OK && is_valid_digest(digest)))
     }
 
     /// The size of an image in bytes, unpacked, its base included; `None` where the engine does not say.
