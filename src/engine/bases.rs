@@ -12,6 +12,9 @@ use crate::domain::{
     progress::Progress,
 };
 
+/// The tag that is meant where none is named.
+const DEFAULT_TAG: &str = "latest";
+
 /// Most images that are told of one build.
 const MAX_IMAGES: usize = 200;
 
@@ -56,6 +59,9 @@ pub(super) fn read(dockerfile: &[u8], spec: &BuildSpec, platform: &str, buildkit
 
 /// Writes these digests into a Dockerfile.
 pub(super) fn prepare(dockerfile: Dockerfile, used: Used, digests: &BTreeMap<String, String>) -> Prepared {
+    for word in &used.unresolved {
+        tracing::debug!(line = word.line, text = %word.text, reason = %word.reason, "no image is named here");
+    }
     let Pinned {
         dockerfile: content,
         images: pinned,
@@ -129,19 +135,33 @@ impl Bases {
             if self.told.len() + self.told_by_digest.len() >= MAX_IMAGES {
                 break;
             }
-            is_new |= match (&image.tag, &image.digest) {
-                (None, _) => self.told_by_digest.insert(image.to_string()),
-                (Some(_), digest) => {
+            is_new |= match (&image.tag, image.digest.clone()) {
+                // BuildKit leaves the tag away where the Dockerfile does.
+                (None, Some(digest)) => match self.meant_by_tag(&image) {
+                    Some(name) => self.told.entry(name).or_default().insert(digest),
+                    None => self.told_by_digest.insert(image.to_string()),
+                },
+                (_, digest) => {
                     let name = without_digest(&image).to_string();
                     let is_known = self.told.contains_key(&name);
                     let digests = self.told.entry(name).or_default();
-                    digest.clone().is_some_and(|digest| digests.insert(digest)) || !is_known
+                    digest.is_some_and(|digest| digests.insert(digest)) || !is_known
                 }
             };
         }
         if is_new {
             self.tell(progress);
         }
+    }
+
+    /// The name with the tag `latest` for an image without one, where that is what it was taken for: the Dockerfile does not
+    /// name this digest, and the name is known with its tag.
+    fn meant_by_tag(&self, image: &ImageReference) -> Option<String> {
+        let name = image.with_tag(DEFAULT_TAG).to_string();
+        let mut named = self.used.images.iter().map(|used| &used.reference);
+        let is_exact = named.clone().any(|reference| reference == image);
+        let is_known = self.told.contains_key(&name) || named.any(|reference| reference.to_string() == name);
+        (is_known && !is_exact).then_some(name)
     }
 
     /// Every image once, by name.
@@ -202,6 +222,16 @@ impl Bases {
             .or_else(|| own.next())
             .or_else(|| self.looked_up.get(name))
             .cloned()
+    }
+
+    /// Notes what BuildKit built without telling of it. It stays among what is recorded: a rebuild too many does no harm, and
+    /// one too few does.
+    pub(super) fn note_untold(&self) {
+        for image in self.list() {
+            if !self.told.contains_key(&image.name) && !self.told_by_digest.contains(&image.name) {
+                tracing::debug!(image = %image.name, "the Dockerfile names an image that the builder did not tell of");
+            }
+        }
     }
 
     /// The names whose digests are not known. A build that failed may not have come to all of its images: of those it is not

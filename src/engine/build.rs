@@ -79,6 +79,9 @@ impl Engine {
         } else {
             classic::build(&self.address, spec, context, dockerfile, &mut bases, progress).await
         };
+        if buildkit && built.is_ok() {
+            bases.note_untold();
+        }
         self.look_up(&mut bases, built.is_ok()).await;
         bases.tell(progress);
         Ok(BuiltImage::new(built?, spec.build_id.clone()))
