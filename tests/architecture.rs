@@ -60,7 +60,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "vault",
         ],
     ),
-    ("watcher", &["registry"]),
+    (
+        "watcher",
+        &[
+            "clock", "domain", "intake", "registry", "secrets", "signals", "store", "vault",
+        ],
+    ),
     (
         "web",
         &[
@@ -102,6 +107,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "store",
             "tokens",
             "vault",
+            "watcher",
             "web",
             "worker",
         ],
