@@ -1,9 +1,11 @@
-//! From an event to queued builds: webhooks, clicks, retries and replays. Everything that starts a build goes through
-//! [`Intake`], and is recorded in the ledger together with what it led to. Reports of registries start none by themselves.
+//! From an event to queued builds: webhooks, clicks, retries, replays and schedules. Everything that starts a build goes
+//! through [`Intake`], and is recorded in the ledger together with what it led to. Reports of registries start none by
+//! themselves.
 
 mod decide;
 mod rebuild;
 mod registry_event;
+mod scheduled;
 mod webhook;
 mod writer;
 
@@ -268,6 +270,7 @@ impl Intake {
             commit: None,
             decided: vec![],
             requests: vec![],
+            takes: None,
         }
     }
 

@@ -37,6 +37,7 @@ mod registries;
 mod registry_webhooks;
 mod repositories;
 mod repository_pages;
+mod schedules;
 mod secrecy;
 mod sessions;
 mod set_up;
