@@ -1,6 +1,6 @@
-//! From an event to queued builds: webhooks, clicks, retries, replays and schedules. Everything that starts a build goes
-//! through [`Intake`], and is recorded in the ledger together with what it led to. Reports of registries start none by
-//! themselves.
+//! From an event to queued builds: webhooks, clicks, retries, replays, schedules, and what follows from base images.
+//! Everything that starts a build goes through [`Intake`], and is recorded in the ledger together with what it led to.
+//! Reports of registries start none by themselves.
 
 mod decide;
 mod rebuild;
