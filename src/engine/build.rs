@@ -82,7 +82,10 @@ impl Engine {
         if buildkit && built.is_ok() {
             bases.note_untold();
         }
-        self.look_up(&mut bases, built.is_ok()).await;
+        // BuildKit keeps what it pulls apart from the engine's images, which may be older ones.
+        if !(buildkit && spec.pull) {
+            self.look_up(&mut bases, built.is_ok()).await;
+        }
         bases.tell(progress);
         Ok(BuiltImage::new(built?, spec.build_id.clone()))
     }
