@@ -4,7 +4,6 @@
 
 pub mod access;
 pub mod audit;
-pub mod base;
 pub mod base_graph;
 pub mod build;
 pub mod context;
@@ -23,5 +22,6 @@ pub mod platform;
 pub mod progress;
 pub mod repository;
 pub mod rule;
+pub mod schedule;
 pub mod source_url;
 pub mod wave;

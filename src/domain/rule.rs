@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use regex::{Captures, Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 
-use super::{ids::RuleId, image::is_valid_tag};
+use super::{ids::RuleId, image::is_valid_tag, schedule::Schedule};
 
 /// Largest compiled regular expression, in bytes: a bound on memory, as the `regex` crate already bounds time.
 const REGEX_SIZE_LIMIT: usize = 1 << 20;
@@ -71,6 +71,8 @@ pub struct Rule {
     pub platforms: Vec<String>,
     /// Values for the Dockerfile's `ARG`s.
     pub build_args: BTreeMap<String, String>,
+    /// When it builds without a push.
+    pub schedule: Option<Schedule>,
 }
 
 /// Why a rule cannot be saved: the field at fault and what would be right.
@@ -162,6 +164,15 @@ impl Rule {
                     message,
                 });
             }
+        }
+        if let Some(schedule) = &self.schedule {
+            schedule.check().map_err(|invalid| InvalidRule {
+                field: match invalid.field {
+                    "time_zone" => "schedule.time_zone",
+                    _ => "schedule.cron",
+                },
+                message: invalid.message,
+            })?;
         }
         Ok(())
     }
@@ -415,6 +426,7 @@ mod tests {
             target: String::new(),
             platforms: vec![],
             build_args: BTreeMap::new(),
+            schedule: None,
         }
     }
 

@@ -24,6 +24,22 @@ async fn rules_come_and_go_and_tell_what_they_would_build_as_one_types() {
     browser.fill("Try a branch or tag name", "v4.2").await;
     browser.sees_in("#preview-1", "shop:4.2").await;
 
+    browser
+        .press_in("#rules", "Build arguments, stage, platform, schedule of rule 2")
+        .await;
+    browser.fill("Cron expression of rule 2", "30 4 1 1 *").await;
+    browser
+        .fill("Time zone of the schedule of rule 2", "Europe/Berlin")
+        .await;
+    browser.sees_in("#preview-1", "-01-01 04:30 CET").await;
+    browser.fill("Cron expression of rule 2", "* * * * *").await;
+    browser.sees_in("#preview-1", "more often than every 10 minutes").await;
+    browser.fill("Cron expression of rule 2", "30 4 1 1 *").await;
+    assert!(
+        browser.count("#time-zones option[value='Europe/Berlin']").await == 1,
+        "time zones are offered"
+    );
+
     browser.fill("Docker tag of rule 2", r"{\3}").await;
     browser.sees_in("#preview-1", "Not valid").await;
 
@@ -38,6 +54,7 @@ async fn rules_come_and_go_and_tell_what_they_would_build_as_one_types() {
         r"{\3}",
         "the second one stayed"
     );
+    assert_eq!(browser.value_of("#rules [id$='schedule.cron']").await, "30 4 1 1 *");
     assert_eq!(browser.value_of("#name").await, "shop");
     assert_eq!(browser.run("return window.notReloaded === true", vec![]).await, true);
     assert!(browser.complaints().await.is_empty());

@@ -5,6 +5,7 @@ mod support;
 
 mod absence;
 mod apply;
+mod base_images;
 mod cancel;
 mod command_line;
 mod crash;
@@ -16,4 +17,5 @@ mod parts;
 mod push;
 mod queue;
 mod registry;
+mod registry_reports;
 mod submodules;

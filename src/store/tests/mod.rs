@@ -18,9 +18,11 @@ mod registries;
 mod repositories;
 mod repository_documents;
 mod repository_lists;
+mod schedules;
 mod sessions;
 mod tags;
 mod users;
+mod waves;
 
 use std::{collections::BTreeMap, future::Future, path::PathBuf};
 
@@ -112,6 +114,7 @@ pub(super) fn rule(source: &str, docker_tag: &str) -> Rule {
         target: String::new(),
         platforms: vec![],
         build_args: BTreeMap::new(),
+        schedule: None,
     }
 }
 
@@ -195,6 +198,7 @@ pub(super) fn delivery(repository: &Repository, requests: Vec<BuildRequest>) -> 
         commit: None,
         decided: vec![],
         requests,
+        takes: None,
     }
 }
 

@@ -162,6 +162,7 @@ fn rule(rule: &RuleFields) -> Value {
         "autobuild": rule.autobuild,
         "cache": rule.cache,
         "build_args": arguments,
+        "schedule": rule.schedule.read(),
     })
 }
 
