@@ -80,7 +80,7 @@ impl Engine {
             classic::build(&self.address, spec, context, dockerfile, &mut bases, progress).await
         };
         if buildkit && built.is_ok() {
-            bases.note_untold();
+            bases.note_differences();
         }
         // BuildKit keeps what it pulls apart from the engine's images, which may be older ones.
         if !(buildkit && spec.pull) {
