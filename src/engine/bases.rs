@@ -164,47 +164,41 @@ impl Bases {
         (is_known && !is_exact).then_some(name)
     }
 
-    /// Every image once, by name.
+    /// Every image, each under a name of its own.
     fn list(&self) -> Vec<BaseImage> {
-        let mut list = BTreeSet::new();
-        let mut by_name = BTreeMap::<String, BTreeSet<String>>::new();
-        let needed = || self.used.images.iter().filter(|image| image.needed);
-        for reference in needed().map(|image| &image.reference) {
-            if let Some(digest) = &reference.digest {
-                let name = match reference.tag {
-                    Some(_) => without_digest(reference).to_string(),
-                    None => reference.to_string(),
-                };
-                by_name.entry(name.clone()).or_default().insert(digest.clone());
-                list.insert((name, true, Some(digest.clone())));
-            }
-        }
-        let by_tag = needed()
+        let needed = self.used.images.iter().filter(|image| image.needed);
+        let (exact, by_tag): (Vec<_>, Vec<_>) = needed
             .map(|image| &image.reference)
-            .filter(|image| image.digest.is_none());
-        for name in by_tag.map(ToString::to_string) {
-            let digest = self.digest(&name, by_name.get(&name));
-            list.insert((name, false, digest));
+            .partition(|reference| reference.digest.is_some());
+        let by_tag: BTreeSet<String> = by_tag.into_iter().map(ToString::to_string).collect();
+        // By name with tag, the digests that the Dockerfile names itself.
+        let mut pins: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for reference in exact.iter().filter(|reference| reference.tag.is_some()) {
+            let digests = pins.entry(without_digest(reference).to_string()).or_default();
+            digests.extend(reference.digest.clone());
         }
-        let names: BTreeSet<&String> = list.iter().map(|(name, ..)| name).collect();
-        let more = self
-            .told
-            .keys()
-            .chain(&self.told_by_digest)
-            .filter(|name| !names.contains(name));
-        let more: Vec<_> = more
-            .map(|name| match name.split_once('@') {
-                Some((_, digest)) => (name.clone(), true, Some(digest.to_owned())),
-                None => (name.clone(), false, self.digest(name, None)),
-            })
-            .collect();
-        for image in more {
-            tracing::debug!(image = %image.0, "the builder uses an image that the Dockerfile was not seen to name");
-            list.insert(image);
+        let mut list: BTreeMap<String, (bool, Option<String>)> = BTreeMap::new();
+        for reference in exact {
+            let name = without_digest(reference).to_string();
+            // Its tag names it as long as it stands for nothing else in the same file.
+            let is_alone = pins.get(&name).is_some_and(|digests| digests.len() == 1) && !by_tag.contains(&name);
+            let name = match (is_alone, &reference.digest) {
+                (false, Some(digest)) => format!("{}@{digest}", reference.name()),
+                _ => name,
+            };
+            list.insert(name, (true, reference.digest.clone()));
+        }
+        let told = self.told.keys().filter(|name| !pins.contains_key(*name));
+        for name in by_tag.iter().chain(told) {
+            list.insert(name.clone(), (false, self.digest(name, pins.get(name))));
+        }
+        for name in &self.told_by_digest {
+            let digest = name.split_once('@').map(|(_, digest)| digest.to_owned());
+            list.insert(name.clone(), (true, digest));
         }
         let images = list.into_iter().take(MAX_IMAGES);
         images
-            .map(|(name, pinned, digest)| BaseImage { name, digest, pinned })
+            .map(|(name, (pinned, digest))| BaseImage { name, digest, pinned })
             .collect()
     }
 
@@ -224,13 +218,25 @@ impl Bases {
             .cloned()
     }
 
-    /// Notes what BuildKit built without telling of it. It stays among what is recorded: a rebuild too many does no harm, and
-    /// one too few does.
-    pub(super) fn note_untold(&self) {
-        for image in self.list() {
-            if !self.told.contains_key(&image.name) && !self.told_by_digest.contains(&image.name) {
-                tracing::debug!(image = %image.name, "the Dockerfile names an image that the builder did not tell of");
-            }
+    /// Notes where the Dockerfile and what BuildKit told do not say the same. What was not told stays among what is recorded:
+    /// a rebuild too many does no harm, and one too few does.
+    pub(super) fn note_differences(&self) {
+        let read: BTreeSet<String> = self
+            .used
+            .images
+            .iter()
+            .filter(|image| image.needed)
+            .map(|image| match image.reference.tag {
+                Some(_) => without_digest(&image.reference).to_string(),
+                None => image.reference.to_string(),
+            })
+            .collect();
+        let told: BTreeSet<String> = self.told.keys().chain(&self.told_by_digest).cloned().collect();
+        for image in read.difference(&told) {
+            tracing::debug!(%image, "the Dockerfile names an image that the builder did not tell of");
+        }
+        for image in told.difference(&read) {
+            tracing::debug!(%image, "the builder took an image that the Dockerfile was not seen to name");
         }
     }
 

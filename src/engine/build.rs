@@ -80,9 +80,12 @@ impl Engine {
             classic::build(&self.address, spec, context, dockerfile, &mut bases, progress).await
         };
         if buildkit && built.is_ok() {
-            bases.note_untold();
+            bases.note_differences();
         }
-        self.look_up(&mut bases, built.is_ok()).await;
+        // BuildKit keeps what it pulls apart from the engine's images, which may be older ones.
+        if !(buildkit && spec.pull) {
+            self.look_up(&mut bases, built.is_ok()).await;
+        }
         bases.tell(progress);
         Ok(BuiltImage::new(built?, spec.build_id.clone()))
     }

@@ -26,7 +26,11 @@ const WAVE: Duration = Duration::from_secs(180);
 async fn move_base(world: &World, content: &str) -> String {
     world.engine.import_busybox(&world.base, content).await;
     world.engine.push(&world.base).await;
-    world.registry.digest("base/busybox", "1").await.expect("the base image")
+    world
+        .registry
+        .digest("base/busybox", "1")
+        .await
+        .expect("the base image")
 }
 
 /// An app whose image stands on another.
@@ -65,7 +69,9 @@ async fn waves(server: &Server) -> Vec<Value> {
     let mut waves = Vec::new();
     for wave in server.list("/api/v1/waves").await {
         let id = wave["id"].as_str().expect("an id").to_owned();
-        let (status, wave) = server.request(reqwest::Method::GET, &format!("/api/v1/waves/{id}"), None).await;
+        let (status, wave) = server
+            .request(reqwest::Method::GET, &format!("/api/v1/waves/{id}"), None)
+            .await;
         assert_eq!(status, 200, "{wave}");
         waves.push(wave);
     }
@@ -96,20 +102,33 @@ async fn a_chain_of_four_is_rebuilt_in_order_each_on_exactly_what_the_one_before
     let last = last_of(&world.server, &four, 2, "succeeded").await;
     assert_eq!(last["commit"], before["commit"], "the same commit as last time");
     assert_eq!(world.run(&four, "latest", &["cat", "/content"]).await, "the new base");
-    assert_eq!(world.run(&four, "latest", &["cat", "/built"]).await, "one\ntwo\nthree\nfour");
+    assert_eq!(
+        world.run(&four, "latest", &["cat", "/built"]).await,
+        "one\ntwo\nthree\nfour"
+    );
     let mut below = (world.base.clone(), json!(moved), Value::Null);
     for app in [&one, &two, &three, &four] {
         let build = last_of(&world.server, app, 2, "succeeded").await;
         let (image, digest, parent) = &below;
         assert_eq!(digest_of(&build, image), digest, "{}", app.name);
         let cause = &build["cause"];
-        assert_eq!((&cause["kind"], &cause["image"], &cause["to"]), (&json!("base_image"), &json!(image), digest));
+        assert_eq!(
+            (&cause["kind"], &cause["image"], &cause["to"]),
+            (&json!("base_image"), &json!(image), digest)
+        );
         assert_eq!(&cause["parent"], parent, "{}", app.name);
         assert_ne!(cause["from"], cause["to"]);
         below = (latest(app), build["digest"].clone(), build["id"].clone());
     }
     let wave = only_wave(&world.server).await;
-    assert!(wave["items"].as_array().unwrap().iter().all(|item| item["state"] == "done"), "{wave:#}");
+    assert!(
+        wave["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|item| item["state"] == "done"),
+        "{wave:#}"
+    );
 }
 
 #[tokio::test]
@@ -137,13 +156,20 @@ async fn a_diamonds_last_is_rebuilt_once_on_both_sides_new_versions() {
 #[tokio::test]
 async fn every_way_to_stand_on_an_image_is_followed_and_a_pinned_digest_never() {
     let world = World::with_settings(PROMPT).await;
-    let pinned = world.registry.digest("base/busybox", "1").await.expect("the base image");
+    let pinned = world
+        .registry
+        .digest("base/busybox", "1")
+        .await
+        .expect("the base image");
     let (host, base) = (world.registry.host(), &world.base);
     let name = base.rsplit_once(':').expect("a tag").0;
     let dockerfiles = [
         ("argument", format!("ARG TAG=2\nFROM {name}:${{TAG}}\nRUN true\n")),
         ("copied", format!("FROM scratch\nCOPY --from={base} /content /\n")),
-        ("stage", format!("FROM {base} AS build\nRUN echo x > /x\nFROM scratch\nCOPY --from=build /x /\n")),
+        (
+            "stage",
+            format!("FROM {base} AS build\nRUN echo x > /x\nFROM scratch\nCOPY --from=build /x /\n"),
+        ),
         ("pinned", format!("FROM {base}@{pinned}\nRUN true\n")),
     ];
     let mut apps = Vec::new();
@@ -163,7 +189,10 @@ async fn every_way_to_stand_on_an_image_is_followed_and_a_pinned_digest_never() 
     only_wave(&world.server).await;
     let untouched = world.server.builds(&apps[3].name).await;
     assert_eq!(untouched.len(), 1);
-    assert_eq!(untouched[0]["base_images"], json!([{ "name": base, "digest": pinned, "pinned": true }]));
+    assert_eq!(
+        untouched[0]["base_images"],
+        json!([{ "name": base, "digest": pinned, "pinned": true }])
+    );
     assert!(base.starts_with(host));
 }
 
@@ -179,7 +208,9 @@ async fn a_push_to_a_base_of_ours_is_followed_with_its_build_as_the_parent() {
     assert_eq!((&cause["parent"], &cause["to"]), (&pushed["id"], &pushed["digest"]));
     assert_eq!(world.run(&child, "latest", &["cat", "/built"]).await, "another\nchild");
     // And once more for each push, but not for one that changes nothing.
-    let again = world.build(&base, &[("Dockerfile", &dockerfile), ("README", "not in the image")]).await;
+    let again = world
+        .build(&base, &[("Dockerfile", &dockerfile), ("README", "not in the image")])
+        .await;
     if again["digest"] == pushed["digest"] {
         only_wave(&world.server).await;
     }
@@ -195,9 +226,19 @@ async fn a_failure_holds_what_stands_on_it_and_says_so() {
     move_base(&world, "broken").await;
     last_of(&world.server, &base, 2, "failed").await;
     let wave = only_wave(&world.server).await;
-    let told: Vec<(&Value, &Value)> =
-        wave["items"].as_array().unwrap().iter().map(|item| (&item["repository"], &item["state"])).collect();
-    assert_eq!(told, [(&json!("admin/base"), &json!("failed")), (&json!("admin/child"), &json!("held"))]);
+    let told: Vec<(&Value, &Value)> = wave["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| (&item["repository"], &item["state"]))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (&json!("admin/base"), &json!("failed")),
+            (&json!("admin/child"), &json!("held"))
+        ]
+    );
     assert_eq!(wave["items"][1]["reason"], "it stands on admin/base, which failed");
     assert_eq!(world.server.builds(&child.name).await.len(), 1);
     // The next version mends it, and everything follows.
@@ -218,7 +259,10 @@ async fn a_registry_with_a_password_is_watched_with_the_stored_one() {
         world.engine.remove(&base).await;
     };
     put_base("private one").await;
-    world.server.put_registry("admin", private.host(), "watcher", "s3cret-pass").await;
+    world
+        .server
+        .put_registry("admin", private.host(), "watcher", "s3cret-pass")
+        .await;
     let app = app_on(&world, "app", &base).await;
     put_base("private two").await;
     last_of(&world.server, &app, 2, "succeeded").await;
@@ -262,7 +306,10 @@ async fn a_registry_that_is_away_is_told_and_looked_at_again() {
     })
     .await;
     proxy.set(Fault::Status(429));
-    let told = wait::until("the problem to be told", WAVE, async || Some(problem().await).filter(Value::is_string)).await;
+    let told = wait::until("the problem to be told", WAVE, async || {
+        Some(problem().await).filter(Value::is_string)
+    })
+    .await;
     assert!(told.as_str().unwrap().contains("too many requests"), "{told}");
     move_base(&world, "meanwhile").await;
     proxy.set(Fault::None);
@@ -276,7 +323,10 @@ async fn a_crash_in_the_middle_of_a_wave_resumes_it() {
     let gate = world.gate();
     let one = world.app_named("one", json!({})).await;
     // Held up from the second version on.
-    let step = format!("RUN if grep -q second /content; then {}; fi\nRUN echo one >> /built", gate.command());
+    let step = format!(
+        "RUN if grep -q second /content; then {}; fi\nRUN echo one >> /built",
+        gate.command()
+    );
     let dockerfile = world.dockerfile(&step);
     world.build(&one, &[("Dockerfile", &dockerfile)]).await;
     let two = app_on(&world, "two", &latest(&one)).await;
@@ -287,7 +337,10 @@ async fn a_crash_in_the_middle_of_a_wave_resumes_it() {
     gate.reached_by(1).await;
     gate.open().await;
     let built = last_of(&world.server, &two, 2, "succeeded").await;
-    assert_eq!(digest_of(&built, &latest(&one)), &last_of(&world.server, &one, 2, "succeeded").await["digest"]);
+    assert_eq!(
+        digest_of(&built, &latest(&one)),
+        &last_of(&world.server, &one, 2, "succeeded").await["digest"]
+    );
     only_wave(&world.server).await;
 }
 

@@ -336,14 +336,19 @@ pub(crate) const CASES: &[Case] = &[
         &["1 from r.example/tools:latest", "2 from r.example/base:1"],
     ),
     built(
-        "several mounts and other flags",
-        "FROM r.example/base:1\nRUN --network=none --mount=type=tmpfs,target=/a \
+        "several mounts on several lines",
+        "FROM r.example/base:1\nRUN --mount=type=tmpfs,target=/a \
         --mount=type=cache,target=/b,from=r.example/base:2 \\\n  --mount=target=/t,from=r.example/tools,source=/ cat /t/mark",
         &[
             "1 from r.example/base:1",
             "2 mount r.example/base:2",
             "2 mount r.example/tools:latest",
         ],
+    ),
+    case(
+        "other flags before a mount",
+        "FROM scratch\nRUN --network=none --security=sandbox --mount=from=alpine,target=/x y",
+        &["2 mount docker.io/library/alpine:latest"],
     ),
     case(
         "mounts of other kinds stand on nothing",
