@@ -91,6 +91,17 @@ impl Server {
         server
     }
 
+    /// A second server on the database of another, with its key, as on another machine.
+    pub async fn beside(other: &Self, options: Options) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let data = directory.path().join("data");
+        fs::create_dir_all(&data).expect("a directory");
+        fs::copy(other.data().join("master.key"), data.join("master.key")).expect("the other's key");
+        let mut server = Self::launch(options, directory).await;
+        server.token = other.token.clone();
+        server
+    }
+
     /// Starts the process and waits until it is ready.
     async fn launch(options: Options, directory: TempDir) -> Self {
         let data = directory.path().join("data");

@@ -5,6 +5,7 @@ mod support;
 
 mod absence;
 mod apply;
+mod base_images;
 mod cancel;
 mod command_line;
 mod crash;
