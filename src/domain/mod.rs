@@ -17,6 +17,7 @@ pub mod image;
 pub mod limits;
 pub mod location;
 pub mod notice;
+pub mod path_filter;
 pub mod progress;
 pub mod repository;
 pub mod rule;

@@ -154,6 +154,7 @@ impl Intake {
                         plan,
                         push_order: None,
                         unless_under_way: false,
+                        before: None,
                     });
                 }
                 Err((outcome, reason)) => {
@@ -213,6 +214,7 @@ impl Intake {
             plan,
             push_order,
             unless_under_way: false,
+            before: None,
         };
         self.record(NewDelivery {
             source_name: Some(build.source_name.clone()),

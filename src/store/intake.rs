@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use self::group::Group;
 use super::{Store, StoreError, Tx, contributions, from_json, known, on, to_json};
 use crate::domain::{
-    build::{Cause, Plan},
+    build::{Before, Cause, Plan},
     delivery::Outcome,
     ids::{BuildId, DeliveryId, RepositoryId, RuleId},
     rule::SourceType,
@@ -58,6 +58,8 @@ pub struct BuildRequest {
     pub push_order: Option<String>,
     /// Whether a build of the same commit for the same rule that is queued or running makes this one needless.
     pub unless_under_way: bool,
+    /// What the path filter of its rule compares with; `None`: it builds whatever was changed.
+    pub before: Option<Before>,
 }
 
 /// What became of a delivery.

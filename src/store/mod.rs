@@ -20,6 +20,7 @@ mod logs;
 mod members;
 mod organisations;
 mod outbox;
+mod path_filters;
 mod profiles;
 mod queue;
 mod registries;
@@ -66,6 +67,7 @@ pub use self::{
     members::{MOST_MEMBERSHIPS, Member, MemberChange},
     organisations::{Organisation, OrganisationAdded, OrganisationCounts, OrganisationDeleted},
     outbox::WaitingMail,
+    path_filters::{BuiltCommit, Earlier},
     profiles::Profile,
     queue::{Leased, PoisonLimit},
     registries::{NewRegistry, RegistryRow},

@@ -227,11 +227,12 @@ async fn write_rules(tx: &mut Tx, repository: &RepositoryId, rules: &[Rule]) -> 
         };
         let platforms = to_json(&rule.platforms)?;
         let build_args = to_json(&rule.build_args)?;
+        let paths = to_json(&rule.paths)?;
         on!(tx.handle(), c => {
             sqlx::query(
                 "insert into rules (id, repository_id, position, source_type, source, docker_tag, dockerfile, context, \
-                 autobuild, cache, target, platforms, build_args) \
-                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+                 autobuild, cache, target, platforms, build_args, paths) \
+                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
             )
             .bind(id.as_str())
             .bind(repository.as_str())
@@ -246,6 +247,7 @@ async fn write_rules(tx: &mut Tx, repository: &RepositoryId, rules: &[Rule]) -> 
             .bind(&rule.target)
             .bind(&platforms)
             .bind(&build_args)
+            .bind(&paths)
             .execute(c)
             .await
             .map(drop)

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::document::{Credentials, File, Registry, Repository, Rule};
 use crate::domain::{
     image::{ImageReference, is_registry_host, is_valid_registry_host},
+    path_filter::PathFilter,
     repository::{Provider, RepositoryName, Visibility, check_image, check_name},
     rule::{self, SourceType},
 };
@@ -133,9 +134,14 @@ fn check_rule(rule: &Rule, index: usize, wrong: &mut Wrong) {
         target: rule.target.clone(),
         platforms: rule.platforms.clone(),
         build_args: rule.build_args.clone(),
+        paths: rule.paths.clone(),
     };
     if let Err(error) = domain_rule.check() {
         wrong.at(&format!("rules[{index}].{}", error.field), error.message);
+    }
+    for invalid in PathFilter::faults(&rule.paths) {
+        let place = invalid.index.map_or(String::new(), |at| format!("[{at}]"));
+        wrong.at(&format!("rules[{index}].paths{place}"), invalid.message);
     }
 }
 

@@ -150,6 +150,7 @@ async fn clicks_have_no_id_or_body_and_are_never_duplicates() {
         for _ in 0..2 {
             let click = BuildRequest {
                 unless_under_way: false,
+                before: None,
                 ..request(&repository, "c1")
             };
             let accepted = accept(&store, delivery(&repository, vec![click])).await;
@@ -356,6 +357,7 @@ async fn nothing_but_queued_builds_of_the_same_rule_and_ref_is_superseded() {
         let retry = BuildRequest {
             push_order: Some(running.to_string()),
             unless_under_way: false,
+            before: None,
             ..request(&repository, "c1")
         };
         accept(&store, delivery(&repository, vec![retry])).await;
@@ -404,6 +406,7 @@ fn entangled(repositories: &[Repository], seed: u32) -> Vec<NewDelivery> {
                 many => Some(ids[below(many as u32) as usize].to_string()),
             },
             unless_under_way: below(4) > 0,
+            before: None,
             ..request(repository, "")
         });
         let requests: Vec<BuildRequest> = requests.collect();

@@ -112,6 +112,7 @@ pub(super) fn rule(source: &str, docker_tag: &str) -> Rule {
         target: String::new(),
         platforms: vec![],
         build_args: BTreeMap::new(),
+        paths: vec![],
     }
 }
 
@@ -173,9 +174,11 @@ pub(super) fn request(repository: &Repository, commit: &str) -> BuildRequest {
             target: String::new(),
             platforms: vec![],
             cache: true,
+            paths: vec![],
         },
         push_order: None,
         unless_under_way: true,
+        before: None,
     }
 }
 

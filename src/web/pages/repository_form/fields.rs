@@ -47,6 +47,8 @@ pub struct RuleFields {
     pub autobuild: bool,
     pub cache: bool,
     pub build_args: Vec<ArgumentFields>,
+    /// Patterns, one a line.
+    pub paths: String,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -95,6 +97,12 @@ impl RuleFields {
         }
     }
 
+    /// The patterns of the path filter; a line in which nothing is typed is none.
+    pub fn patterns(&self) -> Vec<String> {
+        let lines = self.paths.lines().filter(|line| !line.trim().is_empty());
+        lines.map(str::to_owned).collect()
+    }
+
     fn set(&mut self, field: &str, value: String) -> bool {
         match field {
             "source_type" => self.source_type = value,
@@ -106,6 +114,7 @@ impl RuleFields {
             "platforms" => self.platform = value,
             "autobuild" => self.autobuild = true,
             "cache" => self.cache = true,
+            "paths" => self.paths = value,
             _ => {
                 let Some((argument, field)) = row(&mut self.build_args, "build_args", field) else {
                     return false;
@@ -174,6 +183,7 @@ impl RepositoryForm {
                         value: value.clone(),
                     })
                     .collect(),
+                paths: rule.paths.join("\n"),
             })
             .collect();
         form.build_secrets = repository

@@ -5,6 +5,7 @@ use crate::{
     domain::{
         ids::RuleId,
         location,
+        path_filter::PathFilter,
         repository::{Provider, RepositoryName, default_image},
         rule::{Rule, SourceType, is_valid_ref_name},
     },
@@ -59,6 +60,8 @@ pub enum Preview {
         images: Vec<String>,
         dockerfile: String,
         context: String,
+        /// One of these must match a changed file; empty: whatever was changed.
+        paths: Vec<String>,
     },
     /// It does not build, and why.
     No(String),
@@ -124,7 +127,7 @@ impl Sheet {
         };
         let rows = self.form.rules.iter().enumerate().map(|(index, fields)| {
             let path = format!("rules[{index}].");
-            let has_faults = ["target", "platforms", "build_args"]
+            let has_faults = ["target", "platforms", "build_args", "paths"]
                 .iter()
                 .any(|field| self.errors.under(&format!("{path}{field}")));
             RuleRow {
@@ -135,7 +138,8 @@ impl Sheet {
                 has_more: has_faults
                     || !fields.target.is_empty()
                     || !fields.platform.is_empty()
-                    || !fields.build_args.is_empty(),
+                    || !fields.build_args.is_empty()
+                    || !fields.paths.is_empty(),
                 path,
             }
         });
@@ -179,6 +183,7 @@ fn label_of(field: &str) -> String {
             "context" => "Build context",
             "target" => "Target stage",
             "platforms" => "Platform",
+            "paths" => "Path filter",
             _ => "Build argument",
         };
         return format!("{label} of rule {}", number(rest));
@@ -226,12 +231,16 @@ fn preview(fields: &RuleFields, try_name: &str, image: &str) -> Preview {
         target: String::new(),
         platforms: vec![],
         build_args: Default::default(),
+        paths: fields.patterns(),
     };
     if rule.source.is_empty() {
         return Preview::Unasked;
     }
     if let Err(invalid) = rule.check() {
         return Preview::Invalid(invalid.message);
+    }
+    if let Err(invalid) = PathFilter::new(&rule.paths) {
+        return Preview::Invalid(format!("path filter: {invalid}"));
     }
     let name = match (try_name.trim(), rule.literal_source()) {
         ("", Some(literal)) => literal,
@@ -252,6 +261,7 @@ fn preview(fields: &RuleFields, try_name: &str, image: &str) -> Preview {
             images: found.tags.iter().map(|tag| format!("{image}:{tag}")).collect(),
             dockerfile: format!("/{}", place.dockerfile),
             context: format!("/{}", place.context),
+            paths: found.paths,
         },
         Err(error) => Preview::Invalid(error.to_string()),
     }
