@@ -11,7 +11,9 @@ use git2::{Odb, Oid, Repository};
 use super::fetch::Fetch;
 use super::limits::Limits;
 use super::mirror::MirrorKey;
-use super::objects::{MAX_DEPTH, MODE_DIRECTORY, MODE_SUBMODULE, ObjectError, TreeItem, join, read_tree};
+use super::objects::{
+    MAX_DEPTH, MAX_ENTRIES, MODE_DIRECTORY, MODE_SUBMODULE, ObjectError, TreeItem, join, peel, read_tree, too_deep, too_many,
+};
 use super::{Checkout, SourceError, Wanted};
 use crate::domain::path_filter::PathFilter;
 use crate::domain::rule::SourceType;
@@ -44,6 +46,7 @@ struct Trees<'a> {
     filter: &'a PathFilter,
     limits: &'a Limits,
     changed: usize,
+    directories: usize,
 }
 
 struct Side<'a> {
@@ -68,9 +71,18 @@ pub(super) async fn find(
     filter: Arc<PathFilter>,
 ) -> Result<Changes, SourceError> {
     let limits = Arc::clone(&fetch.limits);
+    let compare = async |old: Old| {
+        let (checkout, filter, shared) = (checkout.clone(), Arc::clone(&filter), Arc::clone(&limits));
+        let compared = tokio::task::spawn_blocking(move || compare(old, &checkout, &filter, &shared));
+        limits.wait(compared).await?.map_err(SourceError::mirror)?
+    };
     let old = match since {
-        Since::Commit(sha) if sha == checkout.commit() => return Ok(Changes::NoMatch(0)),
         Since::Commit(sha) => {
+            // Built before, it is usually where the new commit is; then nothing is to be fetched.
+            match compare(Old::AtHand(sha.clone())).await {
+                Err(SourceError::Mirror(_)) => {}
+                known => return known,
+            }
             let wanted = Wanted::Commit {
                 sha: sha.clone(),
                 source_type: SourceType::Branch,
@@ -80,17 +92,34 @@ pub(super) async fn find(
         }
         Since::DefaultBranch => fetch.branched_off(key, checkout.commit(), branch).await?,
     };
-    limits
-        .wait(tokio::task::spawn_blocking({
-            let limits = Arc::clone(&limits);
-            move || compare(&old, &checkout, &filter, &limits)
-        }))
-        .await?
-        .map_err(SourceError::mirror)?
+    compare(Old::Fetched(old)).await
 }
 
-fn compare(old: &Checkout, new: &Checkout, filter: &PathFilter, limits: &Limits) -> Result<Changes, SourceError> {
-    let (old_repository, new_repository) = (old.composite().open()?, new.composite().open()?);
+/// The commit that is compared with.
+enum Old {
+    /// Perhaps in the mirror of the other.
+    AtHand(String),
+    Fetched(Checkout),
+}
+
+impl Old {
+    /// Opens what it is read from, and answers its tree.
+    fn open(&self, new: &Checkout) -> Result<(Repository, Oid), SourceError> {
+        match self {
+            Self::AtHand(sha) => {
+                let repository = new.composite().open()?;
+                let (commit, _) = peel(&repository, Oid::from_str(sha)?)?;
+                let tree = repository.find_commit(commit)?.tree_id();
+                Ok((repository, tree))
+            }
+            Self::Fetched(checkout) => Ok((checkout.composite().open()?, checkout.tree())),
+        }
+    }
+}
+
+fn compare(old: Old, new: &Checkout, filter: &PathFilter, limits: &Limits) -> Result<Changes, SourceError> {
+    let new_repository = new.composite().open()?;
+    let (old_repository, old_tree) = old.open(new)?;
     let mut trees = Trees {
         old: Side {
             odb: old_repository.odb()?,
@@ -103,8 +132,9 @@ fn compare(old: &Checkout, new: &Checkout, filter: &PathFilter, limits: &Limits)
         filter,
         limits,
         changed: 0,
+        directories: 0,
     };
-    let found = trees.directory(&[], Some(old.tree()), Some(new.tree()), 0)?;
+    let found = trees.directory(&[], Some(old_tree), Some(new.tree()), 0)?;
     Ok(match found {
         Some(path) => Changes::Match(String::from_utf8_lossy(&path).into_owned()),
         None => Changes::NoMatch(trees.changed),
@@ -122,10 +152,14 @@ impl Trees<'_> {
     ) -> Result<Option<Vec<u8>>, SourceError> {
         self.limits.check()?;
         if depth > MAX_DEPTH {
-            return Err(super::objects::too_deep().into());
+            return Err(too_deep().into());
         }
         if old == new {
             return Ok(None);
+        }
+        self.directories += 1;
+        if self.directories > MAX_ENTRIES {
+            return Err(too_many().into());
         }
         let mut old = self.old.read(old)?.into_iter().peekable();
         let mut new = self.new.read(new)?.into_iter().peekable();

@@ -5,6 +5,8 @@
 
 mod address;
 mod advertisement;
+mod ancestry;
+mod changes;
 mod checkout;
 mod composite;
 mod context;
@@ -33,17 +35,22 @@ use std::time::Duration;
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
+pub use self::changes::{Changes, Since};
 pub use self::checkout::Checkout;
 pub use self::context::GitContext;
 pub use self::error::SourceError;
-use self::fetch::Fetch;
+use self::fetch::{DEPTHS, DEPTHS_TO_COMPARE, Fetch};
 use self::http::HttpClient;
 use self::limits::Limits;
 use self::mirror::{MirrorKey, Mirrors};
 use self::submodules::Submodules;
+use crate::domain::path_filter::PathFilter;
 use crate::domain::progress::Progress;
 use crate::domain::rule::SourceType;
 use crate::domain::source_url::{SourcePolicy, SourceUrl};
+
+/// Longest time that telling what was changed may take.
+const TIME_TO_COMPARE: Duration = Duration::from_secs(120);
 
 /// Where mirrors are kept, and the bounds of every fetch.
 #[derive(Debug, Clone)]
@@ -155,6 +162,41 @@ impl Sources {
         submodules.fetch(checkout).await
     }
 
+    /// Looks for a file that was changed since an earlier commit, and that a filter matches. `branch` is what `checkout` was
+    /// pushed to.
+    ///
+    /// What is compared with is fetched if it is not there, with less time and less history than a build's commit: whoever
+    /// asks builds if this fails.
+    #[expect(clippy::too_many_arguments, reason = "the source, as in `fetch`, and what to compare in it")]
+    pub async fn changes(
+        &self,
+        mirror_key: &str,
+        url: &SourceUrl,
+        credentials: Option<GitCredentials>,
+        (checkout, branch): (&Checkout, &str),
+        since: &Since,
+        filter: Arc<PathFilter>,
+        progress: Arc<dyn Progress>,
+        cancel: &CancellationToken,
+    ) -> Result<Changes, SourceError> {
+        let cancel = cancel.child_token();
+        let _canceled_when_dropped = cancel.clone().drop_guard();
+        let key = MirrorKey {
+            repository: mirror_key,
+            submodule: None,
+        };
+        let config = SourceConfig {
+            fetch_timeout: self.config.fetch_timeout.min(TIME_TO_COMPARE),
+            ..(*self.config).clone()
+        };
+        let fetch = Fetch {
+            limits: Arc::new(Limits::start(&config, cancel.clone())),
+            depths: DEPTHS_TO_COMPARE,
+            ..self.begin(url, credentials, progress, cancel)?
+        };
+        changes::find(fetch, key, checkout.clone(), branch, since, filter).await
+    }
+
     fn begin(
         &self,
         url: &SourceUrl,
@@ -173,6 +215,7 @@ impl Sources {
             url,
             credentials,
             progress,
+            depths: DEPTHS,
         })
     }
 
