@@ -32,7 +32,7 @@ pub(super) const LAST_BUILT: &str = "select number, commit_sha, plan, push_order
 
 pub(super) const UNDER_WAY_BETWEEN: &str = "select number from builds \
      where repository_id = $1 and rule_id = $2 and source_name = $3 and source_type = $4 \
-     and status in ('queued', 'running') and push_order > $5 and push_order < $6 order by push_order limit 1";
+     and status in ('queued', 'running') and push_order > $5 and push_order < $6 order by id limit 1";
 
 /// One that was superseded before it started had its place taken by one that is compared with what it would have been.
 pub(super) const NOT_BUILT: &str = "select number from builds \

@@ -12,6 +12,7 @@ mod logs;
 mod members;
 mod organisations;
 mod outbox;
+mod path_filters;
 mod people;
 mod queue;
 mod registries;
