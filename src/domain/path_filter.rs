@@ -97,7 +97,9 @@ impl Pattern {
             return Err("a pattern is one line".to_owned());
         }
         if text.starts_with('#') {
-            return Err(format!("`{text}` is a comment; a name that begins with # is written `\\{text}`"));
+            return Err(format!(
+                "`{text}` is a comment; a name that begins with # is written `\\{text}`"
+            ));
         }
         let (takes_out, rest) = match text.strip_prefix('!') {
             Some(rest) => (true, rest),
@@ -271,18 +273,34 @@ mod tests {
     }
 
     /// Patterns, what they match and what they do not.
-    type Row = (&'static [&'static str], &'static [&'static str], &'static [&'static str]);
+    type Row = (
+        &'static [&'static str],
+        &'static [&'static str],
+        &'static [&'static str],
+    );
 
     #[test]
     fn patterns_match_as_gits_documentation_says() {
         let rows: &[Row] = &[
             // Without a slash: at any level, files and directories with all that is in them.
-            (&["foo"], &["foo", "a/foo", "a/b/foo", "foo/x", "a/foo/x/y"], &["foobar", "xfoo", "a/foobar", "Foo"]),
-            (&["*.md"], &["README.md", "docs/a.md", "a/b/.md"], &["README.mdx", "md", "a.md.txt"]),
+            (
+                &["foo"],
+                &["foo", "a/foo", "a/b/foo", "foo/x", "a/foo/x/y"],
+                &["foobar", "xfoo", "a/foobar", "Foo"],
+            ),
+            (
+                &["*.md"],
+                &["README.md", "docs/a.md", "a/b/.md"],
+                &["README.mdx", "md", "a.md.txt"],
+            ),
             (&["hello.*"], &["hello.txt", "a/hello.java"], &["hello", "hellox"]),
             (&["foo*"], &["foo", "foobar", "a/foo.c", "foo.d/x"], &["afoo"]),
             // A slash at the end: directories only, at any level.
-            (&["doc/"], &["doc/x", "a/doc/x", "a/doc/b/c"], &["doc", "a/doc", "docs/x"]),
+            (
+                &["doc/"],
+                &["doc/x", "a/doc/x", "a/doc/b/c"],
+                &["doc", "a/doc", "docs/x"],
+            ),
             (&["frotz/"], &["frotz/x", "a/frotz/x"], &["frotz"]),
             // A slash at the beginning or in the middle: from the root.
             (&["/hello.*"], &["hello.txt", "hello.c"], &["a/hello.java"]),
@@ -292,7 +310,11 @@ mod tests {
             (&["/doc/frotz"], &["doc/frotz"], &["a/doc/frotz"]),
             (&["/doc/"], &["doc/x"], &["doc", "a/doc/x"]),
             // A star stays within a name; what it matches may be a directory.
-            (&["foo/*"], &["foo/test.json", "foo/bar", "foo/bar/hello.c"], &["foo", "a/foo/x"]),
+            (
+                &["foo/*"],
+                &["foo/test.json", "foo/bar", "foo/bar/hello.c"],
+                &["foo", "a/foo/x"],
+            ),
             (&["foo/*.c"], &["foo/a.c", "foo/.c"], &["foo/b/a.c", "a.c"]),
             (&["a*/b"], &["a/b", "ax/b"], &["a/x/b", "b"]),
             (&["/*"], &["a", "a/b"], &[]),
@@ -301,10 +323,22 @@ mod tests {
             (&["a?c"], &["abc", "x/abc", "a-c/d"], &["ac", "abbc", "a/c"]),
             // Two stars between slashes: any number of directories.
             (&["**/foo"], &["foo", "a/foo", "a/b/foo", "foo/x"], &["xfoo"]),
-            (&["**/foo/bar"], &["foo/bar", "a/foo/bar", "a/b/foo/bar/c"], &["foo/x/bar", "foo"]),
+            (
+                &["**/foo/bar"],
+                &["foo/bar", "a/foo/bar", "a/b/foo/bar/c"],
+                &["foo/x/bar", "foo"],
+            ),
             (&["abc/**"], &["abc/x", "abc/x/y"], &["abc", "x/abc/y"]),
-            (&["a/**/b"], &["a/b", "a/x/b", "a/x/y/b", "a/x/b/c"], &["ab", "x/a/b", "a/xb"]),
-            (&["**/logs/**/*.log"], &["logs/a.log", "x/logs/y/z/a.log"], &["logs/a.txt", "a.log"]),
+            (
+                &["a/**/b"],
+                &["a/b", "a/x/b", "a/x/y/b", "a/x/b/c"],
+                &["ab", "x/a/b", "a/xb"],
+            ),
+            (
+                &["**/logs/**/*.log"],
+                &["logs/a.log", "x/logs/y/z/a.log"],
+                &["logs/a.txt", "a.log"],
+            ),
             (&["**"], &["a", "a/b/c"], &[]),
             (&["**/"], &["a/b"], &["a"]),
             (&["/**/a"], &["a", "b/a"], &["b"]),
@@ -336,13 +370,29 @@ mod tests {
             (&["a.b+(c)$"], &["a.b+(c)$"], &["aXb+(c)$"]),
             (&["x^y|z{1}"], &["x^y|z{1}"], &["x", "z"]),
             // The last that matches decides.
-            (&["*.html", "!foo.html"], &["a.html", "x/a.html"], &["foo.html", "x/foo.html"]),
-            (&["/*", "!/foo", "/foo/*", "!/foo/bar"], &["a", "foo/x"], &["foo/bar", "foo/bar/x"]),
+            (
+                &["*.html", "!foo.html"],
+                &["a.html", "x/a.html"],
+                &["foo.html", "x/foo.html"],
+            ),
+            (
+                &["/*", "!/foo", "/foo/*", "!/foo/bar"],
+                &["a", "foo/x"],
+                &["foo/bar", "foo/bar/x"],
+            ),
             (&["api/", "!api/docs/"], &["api/main.rs"], &["api/docs/x.md", "web/x"]),
-            (&["api/", "!*.md", "api/README.md"], &["api/main.rs", "api/README.md"], &["api/x.md"]),
+            (
+                &["api/", "!*.md", "api/README.md"],
+                &["api/main.rs", "api/README.md"],
+                &["api/x.md"],
+            ),
             (&["!api/", "api/"], &["api/x"], &["x"]),
             // Only what is taken out: all the rest.
-            (&["!docs/", "!*.md"], &["api/x", "docs"], &["docs/x", "README.md", "api/y.md"]),
+            (
+                &["!docs/", "!*.md"],
+                &["api/x", "docs"],
+                &["docs/x", "README.md", "api/y.md"],
+            ),
             (&["!*"], &[], &["a", "a/b"]),
             (&[], &["a", "a/b"], &[]),
             // Names that are not ASCII, and odd ones.
@@ -416,7 +466,12 @@ mod tests {
 
     #[test]
     fn the_worst_patterns_are_tried_in_bounded_time() {
-        let worst = ["**/".repeat(333), "*a".repeat(500), "[!a]".repeat(250), "a**/*?".repeat(166)];
+        let worst = [
+            "**/".repeat(333),
+            "*a".repeat(500),
+            "[!a]".repeat(250),
+            "a**/*?".repeat(166),
+        ];
         let patterns: Vec<String> = worst.iter().cycle().take(MOST_PATTERNS).cloned().collect();
         let filter = PathFilter::new(&patterns).unwrap();
         let path = "a".repeat(4095);

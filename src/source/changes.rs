@@ -12,7 +12,8 @@ use super::fetch::Fetch;
 use super::limits::Limits;
 use super::mirror::MirrorKey;
 use super::objects::{
-    MAX_DEPTH, MAX_ENTRIES, MODE_DIRECTORY, MODE_SUBMODULE, ObjectError, TreeItem, join, peel, read_tree, too_deep, too_many,
+    MAX_DEPTH, MAX_ENTRIES, MODE_DIRECTORY, MODE_SUBMODULE, ObjectError, TreeItem, join, peel, read_tree, too_deep,
+    too_many,
 };
 use super::{Checkout, SourceError, Wanted};
 use crate::domain::path_filter::PathFilter;
@@ -192,7 +193,11 @@ impl Trees<'_> {
             return Ok(None);
         };
         let path = join(directory, name);
-        let tree = |item: &Option<TreeItem>| item.as_ref().filter(|item| item.mode == MODE_DIRECTORY).map(|item| item.oid);
+        let tree = |item: &Option<TreeItem>| {
+            item.as_ref()
+                .filter(|item| item.mode == MODE_DIRECTORY)
+                .map(|item| item.oid)
+        };
         // What is no directory on a side is a file there, or a submodule.
         let file = |item: Option<TreeItem>| item.filter(|item| item.mode != MODE_DIRECTORY);
         let (old_tree, new_tree) = (tree(&old), tree(&new));
@@ -214,7 +219,9 @@ impl Trees<'_> {
     fn counts(&self, path: &[u8], mode: i32) -> Result<bool, SourceError> {
         self.limits.check()?;
         if self.changed >= MOST_CHANGES {
-            return Err(SourceError::TooLarge(format!("more than {MOST_CHANGES} files were changed")));
+            return Err(SourceError::TooLarge(format!(
+                "more than {MOST_CHANGES} files were changed"
+            )));
         }
         Ok(match mode {
             MODE_SUBMODULE => self.filter.matches(&[path, b"/"].concat()),

@@ -167,7 +167,10 @@ impl Sources {
     ///
     /// What is compared with is fetched if it is not there, with less time and less history than a build's commit: whoever
     /// asks builds if this fails.
-    #[expect(clippy::too_many_arguments, reason = "the source, as in `fetch`, and what to compare in it")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the source, as in `fetch`, and what to compare in it"
+    )]
     pub async fn changes(
         &self,
         mirror_key: &str,

@@ -72,16 +72,14 @@ async fn decide(attempt: &Attempt<'_>, checkout: &Checkout, before: &Before) -> 
             let words = format!("since {}", commit.get(..7).unwrap_or(commit));
             (Since::Commit(commit.clone()), words)
         }
-        (Earlier::Nothing, Before::Nothing) => {
-            (Since::DefaultBranch, "since it left the default branch".to_owned())
-        }
+        (Earlier::Nothing, Before::Nothing) => (Since::DefaultBranch, "since it left the default branch".to_owned()),
     };
     Ok(match compare(attempt, checkout, &since, filter).await {
         Ok(Changes::Match(path)) => Decision::Build(format!("`{}` was changed {words}", shown(&path))),
         Ok(Changes::NoMatch(0)) => Decision::Skip(format!("no file was changed {words}")),
-        Ok(Changes::NoMatch(1)) => Decision::Skip(format!(
-            "the one file changed {words} does not match the path filter"
-        )),
+        Ok(Changes::NoMatch(1)) => {
+            Decision::Skip(format!("the one file changed {words} does not match the path filter"))
+        }
         Ok(Changes::NoMatch(changed)) => Decision::Skip(format!(
             "none of the {changed} files changed {words} matches the path filter"
         )),

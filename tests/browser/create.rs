@@ -24,6 +24,18 @@ async fn rules_come_and_go_and_tell_what_they_would_build_as_one_types() {
     browser.fill("Try a branch or tag name", "v4.2").await;
     browser.sees_in("#preview-1", "shop:4.2").await;
 
+    browser
+        .press_in("#rules", "Path filter, build arguments, stage, platform of rule 2")
+        .await;
+    browser.fill("Path filter of rule 2", "api/\n!*.md").await;
+    browser
+        .sees_in("#preview-1", "if a push changes a file that matches api/, !*.md")
+        .await;
+    browser.fill("Path filter of rule 2", "[a").await;
+    browser.sees_in("#preview-1", "is no pattern").await;
+    browser.fill("Path filter of rule 2", "!docs/").await;
+    browser.sees_in("#preview-1", "!docs/").await;
+
     browser.fill("Docker tag of rule 2", r"{\3}").await;
     browser.sees_in("#preview-1", "Not valid").await;
 
@@ -38,6 +50,7 @@ async fn rules_come_and_go_and_tell_what_they_would_build_as_one_types() {
         r"{\3}",
         "the second one stayed"
     );
+    assert_eq!(browser.value_of("#rules [id$=paths]").await, "!docs/");
     assert_eq!(browser.value_of("#name").await, "shop");
     assert_eq!(browser.run("return window.notReloaded === true", vec![]).await, true);
     assert!(browser.complaints().await.is_empty());

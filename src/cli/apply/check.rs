@@ -203,7 +203,7 @@ repositories:
   - {name: a/b, source: {provider: github, url: x, credentials: {username: u}}}
   - name: App
     source: {provider: github, url: x}
-    rules: [{source_type: head, source: main, docker_tag: latest}, {source_type: branch, source: main, docker_tag: 'no tag'}]
+    rules: [{source_type: head, source: main, docker_tag: latest}, {source_type: branch, source: main, docker_tag: 'no tag', paths: [a, '[']}]
 registries:
   - {host: team, username: u, password: p}
   - {namespace: X, host: 'r.example.com', username: u, password: p}
@@ -218,6 +218,7 @@ registries:
                 "repositories[2] (App): name",
                 "repositories[2] (App): rules[0].source_type",
                 "repositories[2] (App): rules[1].docker_tag",
+                "repositories[2] (App): rules[1].paths[1]",
                 "registries[0] (team): host",
                 "registries[1] (r.example.com): namespace",
             ],

@@ -56,7 +56,11 @@ async fn the_first_changed_file_that_matches_is_named_and_the_others_are_counted
     let second = tree.commit("second");
     let fixture = Fixture::new();
     let checkout = fixture.fetch(&tree.url(), &commit(&second)).await.unwrap();
-    let changes = async |patterns: &[&str]| fixture.changes(&tree.url(), &checkout, "main", &since(&first), patterns).await;
+    let changes = async |patterns: &[&str]| {
+        fixture
+            .changes(&tree.url(), &checkout, "main", &since(&first), patterns)
+            .await
+    };
     assert_eq!(changes(&["web/"]).await, found("web/new/deep/x.js"));
     // One that is gone was changed, and of one that was renamed both names were.
     assert_eq!(changes(&["api/"]).await, found("api/main.rs"));
@@ -66,7 +70,9 @@ async fn the_first_changed_file_that_matches_is_named_and_the_others_are_counted
     assert_eq!(changes(&["!docs/", "!Containerfile"]).await, found("Dockerfile"));
     assert_eq!(changes(&["web/index.html"]).await, Ok(Changes::NoMatch(5)));
     assert_eq!(changes(&["!*"]).await, Ok(Changes::NoMatch(5)));
-    let same = fixture.changes(&tree.url(), &checkout, "main", &since(&second), &["*"]).await;
+    let same = fixture
+        .changes(&tree.url(), &checkout, "main", &since(&second), &["*"])
+        .await;
     assert_eq!(same, Ok(Changes::NoMatch(0)));
 }
 
@@ -83,7 +89,9 @@ async fn odd_names_modes_and_kinds_are_changes_like_others() {
         let head = tree.git(&["rev-parse", "HEAD"]);
         let fixture = Fixture::new();
         let checkout = fixture.fetch(&tree.url(), &commit(&head)).await.unwrap();
-        let changes = fixture.changes(&tree.url(), &checkout, "main", &since(&first), patterns).await;
+        let changes = fixture
+            .changes(&tree.url(), &checkout, "main", &since(&first), patterns)
+            .await;
         assert_eq!(changes, found(expected), "{patterns:?}");
     };
     tree.git(&["update-index", "--chmod=+x", "run.sh"]);
@@ -123,7 +131,9 @@ async fn a_merge_is_compared_with_what_the_branch_was_before_it() {
         let fixture = Fixture::new();
         let checkout = fixture.fetch(&server.url(), &commit(&merge)).await.unwrap();
         let changes = async |old: &str, patterns: &[&str]| {
-            fixture.changes(&server.url(), &checkout, "main", &since(old), patterns).await
+            fixture
+                .changes(&server.url(), &checkout, "main", &since(old), patterns)
+                .await
         };
         // The old commit is not there yet: it is fetched, once.
         assert_eq!(changes(&before, &["*"]).await, found("web/index.html"));
@@ -149,13 +159,17 @@ async fn a_commit_that_was_pushed_away_is_compared_with_while_it_can_be_had() {
     tree.git(&["gc", "-q", "--prune=now"]);
     // Whoever has built it has it still.
     let checkout = built.fetch(&server.url(), &commit(&better)).await.unwrap();
-    let changes = built.changes(&server.url(), &checkout, "main", &since(&mistake), &["api/"]).await;
+    let changes = built
+        .changes(&server.url(), &checkout, "main", &since(&mistake), &["api/"])
+        .await;
     assert_eq!(changes, found("api/main.rs"));
     for mood in [Mood::default(), Mood::RefusesHistory] {
         server.mood(mood);
         let fresh = Fixture::new();
         let checkout = fresh.fetch(&server.url(), &commit(&better)).await.unwrap();
-        let changes = fresh.changes(&server.url(), &checkout, "main", &since(&mistake), &["api/"]).await;
+        let changes = fresh
+            .changes(&server.url(), &checkout, "main", &since(&mistake), &["api/"])
+            .await;
         let gone = SourceError::CommitGone {
             commit: mistake.clone(),
         };
@@ -183,15 +197,22 @@ async fn a_new_branch_is_compared_with_where_it_left_the_default_branch() {
         let fixture = Fixture::new();
         let checkout = fixture.fetch(&url, &commit(&tip)).await.unwrap();
         let changes = async |patterns: &[&str]| {
-            fixture.changes(&url, &checkout, "feature/login", &Since::DefaultBranch, patterns).await
+            fixture
+                .changes(&url, &checkout, "feature/login", &Since::DefaultBranch, patterns)
+                .await
         };
         assert_eq!(changes(&["web/"]).await, found("web/index.html"), "{url} {any_sha}");
         // What happened on the default branch since is no change of this one.
         assert_eq!(changes(&["api/"]).await, Ok(Changes::NoMatch(2)), "{url} {any_sha}");
         // The default branch itself left nothing.
         let checkout = fixture.fetch(&url, &commit(&main)).await.unwrap();
-        let changes = fixture.changes(&url, &checkout, "main", &Since::DefaultBranch, &["*"]).await;
-        assert_eq!(changes, Err(SourceError::Invalid("it is the default branch".to_owned())));
+        let changes = fixture
+            .changes(&url, &checkout, "main", &Since::DefaultBranch, &["*"])
+            .await;
+        assert_eq!(
+            changes,
+            Err(SourceError::Invalid("it is the default branch".to_owned()))
+        );
     }
 }
 
@@ -212,7 +233,9 @@ async fn a_branch_point_is_looked_for_as_far_back_as_is_worth_it() {
         let checkout = fixture.fetch(&server.url(), &commit(sha)).await.unwrap();
         tree.git(&["symbolic-ref", "HEAD", "refs/heads/main"]);
         let since = Since::DefaultBranch;
-        fixture.changes(&server.url(), &checkout, branch, &since, &["web/"]).await
+        fixture
+            .changes(&server.url(), &checkout, branch, &since, &["web/"])
+            .await
     };
     assert_eq!(check("long", &long).await, found("web/index.html"));
     let nothing = "no commit was found that the default branch has too".to_owned();
@@ -232,7 +255,9 @@ async fn more_changes_than_anybody_looks_at_are_no_answer() {
     let bomb = tree.commit_tree(&below);
     let fixture = Fixture::new();
     let checkout = fixture.fetch(&tree.url(), &commit(&bomb)).await.unwrap();
-    let changes = fixture.changes(&tree.url(), &checkout, "main", &since(&first), &["api/y"]).await;
+    let changes = fixture
+        .changes(&tree.url(), &checkout, "main", &since(&first), &["api/y"])
+        .await;
     assert!(matches!(changes, Err(SourceError::TooLarge(_))), "{changes:?}");
 }
 
@@ -244,6 +269,8 @@ async fn a_comparison_ends_when_it_is_told_to() {
     let fixture = Fixture::new();
     let checkout = fixture.fetch(&server.url(), &commit(&second)).await.unwrap();
     fixture.cancel.cancel();
-    let changes = fixture.changes(&server.url(), &checkout, "main", &since(&first), &["*"]).await;
+    let changes = fixture
+        .changes(&server.url(), &checkout, "main", &since(&first), &["*"])
+        .await;
     assert_eq!(changes, Err(SourceError::Canceled));
 }

@@ -208,13 +208,11 @@ impl<'a> Group<'a> {
 /// The build that makes a request needless. One that may be skipped is no replacement for one that may not.
 fn needless<'w>(request: &BuildRequest, waiting: &'w [Waiting]) -> Option<&'w Waiting> {
     let commit = request.commit.as_deref().filter(|_| request.unless_under_way)?;
-    waiting
-        .iter()
-        .find(|build| {
-            build.commit.as_deref() == Some(commit)
-                && !build.cancel_requested
-                && (request.before.is_some() || build.before.is_none())
-        })
+    waiting.iter().find(|build| {
+        build.commit.as_deref() == Some(commit)
+            && !build.cancel_requested
+            && (request.before.is_some() || build.before.is_none())
+    })
 }
 
 /// What a build is compared with that takes the place of others: what the first of them was, so that no change between is

@@ -150,9 +150,8 @@ pub(super) async fn under_way(tx: &mut Tx, of: Ref<'_>) -> Result<Vec<Waiting>, 
             .fetch_all(c)
             .await
     })?;
-    let waiting = found
-        .into_iter()
-        .map(|(id, number, queued, commit, push_order, cancel_requested, before)| Waiting {
+    let waiting = found.into_iter().map(
+        |(id, number, queued, commit, push_order, cancel_requested, before)| Waiting {
             id: id.into(),
             number,
             queued,
@@ -161,7 +160,8 @@ pub(super) async fn under_way(tx: &mut Tx, of: Ref<'_>) -> Result<Vec<Waiting>, 
             cancel_requested,
             before: before.as_deref().map(Before::parse),
             row: None,
-        });
+        },
+    );
     Ok(waiting.collect())
 }
 

@@ -153,7 +153,9 @@ async fn what_was_built_last_is_found_by_its_place_in_the_order_of_pushes() {
         let repository = repository(&store, "team/app").await;
         let mut first = None;
         for n in 1..4 {
-            let id = accept_all(&store, &[push(&repository, Some(n), n + 1)], false).await.remove(0);
+            let id = accept_all(&store, &[push(&repository, Some(n), n + 1)], false)
+                .await
+                .remove(0);
             let leased = claim(&store, 2).await;
             first.get_or_insert(id);
             let expected = match n {
@@ -242,10 +244,18 @@ async fn what_is_not_known_to_be_built_is_open() {
             ("failed-skipped", vec![Some(failed()), Some(skipped())], Err(1)),
             ("canceled", vec![Some(Ending::Canceled)], Err(1)),
             ("runs", vec![None], Err(1)),
-            ("elsewhere", vec![Some(Ending::Superseded { by: BuildId::new() })], Err(1)),
+            (
+                "elsewhere",
+                vec![Some(Ending::Superseded { by: BuildId::new() })],
+                Err(1),
+            ),
             ("built-failed", vec![Some(SUCCEEDED), Some(failed())], Ok(Some(1))),
             ("built-skipped", vec![Some(SUCCEEDED), Some(skipped())], Ok(Some(1))),
-            ("built-canceled", vec![Some(SUCCEEDED), Some(Ending::Canceled)], Ok(Some(1))),
+            (
+                "built-canceled",
+                vec![Some(SUCCEEDED), Some(Ending::Canceled)],
+                Ok(Some(1)),
+            ),
             ("built-runs", vec![Some(SUCCEEDED), None], Err(2)),
             ("runs-built", vec![None, Some(SUCCEEDED)], Ok(Some(2))),
         ];

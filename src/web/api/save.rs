@@ -232,7 +232,9 @@ fn checked_rule(index: usize, input: &RuleInput, errors: &mut Vec<FieldError>) -
         refuse(invalid.field, invalid.message);
     }
     for invalid in PathFilter::faults(&rule.paths) {
-        let field = invalid.index.map_or("paths".to_owned(), |index| format!("paths[{index}]"));
+        let field = invalid
+            .index
+            .map_or("paths".to_owned(), |index| format!("paths[{index}]"));
         refuse(&field, invalid.message);
     }
     if rule.build_args.len() > MOST_ENTRIES {

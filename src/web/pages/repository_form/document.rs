@@ -114,7 +114,10 @@ impl RepositoryForm {
                 return (!self.has_credentials()).then(|| FieldError::new("source.credentials.password", message));
             }
             if let Some((rule, pattern)) = error.field.split_once(".paths[") {
-                let number = pattern.trim_end_matches(']').parse::<usize>().map_or(0, |index| index + 1);
+                let number = pattern
+                    .trim_end_matches(']')
+                    .parse::<usize>()
+                    .map_or(0, |index| index + 1);
                 let message = format!("pattern {number}: {}", error.message);
                 return Some(FieldError::new(format!("{rule}.paths"), message));
             }
