@@ -137,6 +137,7 @@ fn request(repository: &Repository, n: usize) -> BuildRequest {
             target: String::new(),
             platforms: vec![],
             cache: true,
+            base_digests: std::collections::BTreeMap::new(),
         },
         push_order: None,
         unless_under_way: true,

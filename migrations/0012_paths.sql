@@ -8,4 +8,4 @@ alter table builds add column before_sha text;
 -- Why it was skipped, or which changed file made it build; for a person to read.
 alter table builds add column status_reason text;
 -- What a branch was last built from.
-create index builds_succeeded on builds (rule_id, source_name, source_type, push_order) where status = 'succeeded';
+create index builds_succeeded on builds (rule_id, source_name, source_type, push_order, id) where status = 'succeeded';

@@ -25,6 +25,7 @@ use crate::{
     store::{Store, StoreError},
     tokens,
     vault::{Vault, VaultError},
+    watcher::{self, WatcherParts, WatcherSettings},
     web::{self, SignInProvider},
     worker::{Parts, Places, Worker, WorkerSettings},
 };
@@ -137,6 +138,15 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
             default_registry: config.default_registry.clone(),
         },
     );
+    let watching = WatcherParts {
+        store: opened.store.clone(),
+        intake: intake.clone(),
+        registries: registries(&config)?,
+        vault: opened.vault.clone(),
+        clock: opened.clock.clone(),
+        signals: signals.clone(),
+        settings: Arc::new(watcher_settings(&config)),
+    };
     let mailer = mailer(&config)?;
     let reporting = ReporterParts {
         store: opened.store.clone(),
@@ -169,6 +179,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     offer_set_up(&opened.store, &config.base_url(address)).await?;
     let tasks = TaskTracker::new();
     tasks.spawn(worker.run(shutdown.clone()));
+    tasks.spawn(watcher::run(watching, shutdown.clone()));
     tasks.spawn(reporter::run(reporting, mailer, shutdown.clone()));
     tasks.spawn(janitor::run(opened.store.clone(), logs, signals, shutdown.clone()));
     tasks.close();
@@ -262,10 +273,7 @@ fn parts(config: &Config, opened: &Opened, signals: &Signals, logs: &Arc<BuildLo
         engine: Engine::connect(&EngineConfig {
             docker_host: config.docker_host.clone(),
         })?,
-        registries: Registries::new(RegistriesConfig {
-            insecure: config.insecure_registries.clone(),
-            ..RegistriesConfig::default()
-        })?,
+        registries: registries(config)?,
         logs: logs.clone(),
         settings: WorkerSettings {
             concurrency: config.concurrency,
@@ -287,6 +295,27 @@ fn parts(config: &Config, opened: &Opened, signals: &Signals, logs: &Arc<BuildLo
             },
         },
     })
+}
+
+fn registries(config: &Config) -> Result<Registries, RegistryError> {
+    Registries::new(RegistriesConfig {
+        insecure: config.insecure_registries.clone(),
+        ..RegistriesConfig::default()
+    })
+}
+
+fn watcher_settings(config: &Config) -> WatcherSettings {
+    let base_images = &config.base_images;
+    WatcherSettings {
+        poll: Duration::from_secs(base_images.poll_seconds),
+        poll_of: base_images
+            .poll_seconds_of
+            .iter()
+            .map(|(host, seconds)| (host.clone(), Duration::from_secs(*seconds)))
+            .collect(),
+        debounce: Duration::from_secs(base_images.debounce_seconds),
+        at_once: base_images.at_once,
+    }
 }
 
 fn source_policy(config: &Config) -> SourcePolicy {

@@ -1,6 +1,7 @@
 //! Configuration: flags over environment over file, unknown keys refused by name. Only `app` and the command line see
 //! the whole of it.
 
+mod base_images;
 mod mail;
 mod oidc;
 
@@ -13,6 +14,7 @@ use serde::Deserialize;
 use url::Url;
 
 pub use self::{
+    base_images::{BaseImagesConfig, BaseImagesSettings, SecondsOf},
     mail::{MailConfig, MailSettings},
     oidc::{OidcConfig, OidcSettings},
 };
@@ -56,7 +58,7 @@ pub struct Config {
     /// Which records the service logs: a level, or directives such as `hullworks=debug`.
     pub log: String,
     pub log_format: LogFormat,
-    pub base_images: BaseImages,
+    pub base_images: BaseImagesConfig,
     /// Sign-in through another service; `None`: by password alone.
     pub oidc: Option<OidcConfig>,
     /// `None`: nobody is notified.
@@ -83,19 +85,6 @@ pub enum LogFormat {
     Auto,
     Text,
     Json,
-}
-
-/// Watching of base images.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct BaseImages {
-    pub poll_seconds: u64,
-}
-
-impl Default for BaseImages {
-    fn default() -> Self {
-        Self { poll_seconds: 900 }
-    }
 }
 
 impl Config {
@@ -128,6 +117,23 @@ impl Config {
             ("allowed_frontends", listed(&self.allowed_frontends)),
             ("allow_local_sources", self.allow_local_sources.to_string()),
             ("allow_private_sources", self.allow_private_sources.to_string()),
+            ("base_images.poll_seconds", self.base_images.poll_seconds.to_string()),
+            (
+                "base_images.poll_seconds_of",
+                listed(
+                    &self
+                        .base_images
+                        .poll_seconds_of
+                        .iter()
+                        .map(|(host, seconds)| format!("{host}={seconds}"))
+                        .collect::<Vec<_>>(),
+                ),
+            ),
+            (
+                "base_images.debounce_seconds",
+                self.base_images.debounce_seconds.to_string(),
+            ),
+            ("base_images.at_once", self.base_images.at_once.to_string()),
             ("log", self.log.clone()),
             ("oidc", if self.oidc.is_some() { "set up" } else { "none" }.to_owned()),
             ("mail", if self.mail.is_some() { "set up" } else { "none" }.to_owned()),
@@ -168,7 +174,8 @@ pub struct Settings {
     pub builder: Option<BuilderChoice>,
     pub log: Option<String>,
     pub log_format: Option<LogFormat>,
-    pub base_images: Option<BaseImages>,
+    #[serde(default)]
+    pub base_images: BaseImagesSettings,
     #[serde(default)]
     pub oidc: OidcSettings,
     #[serde(default)]
@@ -220,7 +227,7 @@ impl Settings {
             builder: self.builder.or(below.builder),
             log: self.log.or(below.log),
             log_format: self.log_format.or(below.log_format),
-            base_images: self.base_images.or(below.base_images),
+            base_images: self.base_images.over(below.base_images),
             oidc: self.oidc.over(below.oidc),
             mail: self.mail.over(below.mail),
         }
@@ -261,7 +268,7 @@ impl Settings {
             builder: self.builder.unwrap_or_default(),
             log: self.log.unwrap_or_else(|| "info".to_owned()),
             log_format: self.log_format.unwrap_or_default(),
-            base_images: self.base_images.unwrap_or_default(),
+            base_images: self.base_images.complete()?,
             oidc: self.oidc.complete()?,
             mail: self.mail.complete()?,
         };
@@ -317,9 +324,6 @@ impl Config {
         }
         if self.build_timeout_seconds == 0 {
             return invalid("build_timeout_seconds", "it is at least 1");
-        }
-        if self.base_images.poll_seconds == 0 {
-            return invalid("base_images.poll_seconds", "it is at least 1");
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ struct Bells {
     clean_up: Notify,
     ended: Notify,
     access: Notify,
+    bases: Notify,
     /// Rung with the others that tell of builds, and by itself.
     shown: Notify,
 }
@@ -41,11 +42,18 @@ impl Signals {
     /// A build ended.
     pub fn build_ended(&self) {
         self.0.ended.notify_waiters();
+        self.0.bases.notify_waiters();
         self.0.shown.notify_waiters();
     }
 
     /// A build got on: another phase, another step. What else pages show of builds has bells of its own.
     pub fn build_got_on(&self) {
+        self.0.shown.notify_waiters();
+    }
+
+    /// An image is to be looked at, somebody stands on others than before, or a wave is steered.
+    pub fn base_images_changed(&self) {
+        self.0.bases.notify_waiters();
         self.0.shown.notify_waiters();
     }
 
@@ -72,6 +80,11 @@ impl Signals {
     /// Waits for [`Self::build_ended`], at most for `poll`.
     pub fn on_build_end(&self, poll: Duration) -> impl Future<Output = ()> + Send + '_ {
         wait(&self.0.ended, poll)
+    }
+
+    /// Waits for [`Self::base_images_changed`] or [`Self::build_ended`], at most for `poll`.
+    pub fn on_base_image_change(&self, poll: Duration) -> impl Future<Output = ()> + Send + '_ {
+        wait(&self.0.bases, poll)
     }
 
     /// Waits for anything that pages show of builds to change, at most for `poll`.

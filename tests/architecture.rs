@@ -19,12 +19,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("secrets", &[]),
     ("vault", &[]),
     ("layout", &["domain"]),
+    ("strict_json", &[]),
     // One outside thing each; they do not know each other.
     ("store", &["domain"]),
-    ("forge", &["domain"]),
+    ("forge", &["domain", "strict_json"]),
     ("source", &["domain"]),
     ("engine", &["domain"]),
-    ("registry", &["domain"]),
+    ("registry", &["domain", "strict_json"]),
     ("logs", &["domain"]),
     ("mail", &["domain"]),
     ("oidc", &["domain"]),
@@ -34,7 +35,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // and API start builds.
     (
         "intake",
-        &["clock", "domain", "forge", "secrets", "signals", "store", "vault"],
+        &[
+            "clock", "domain", "forge", "registry", "secrets", "signals", "store", "vault",
+        ],
     ),
     (
         "reporter",

@@ -6,7 +6,9 @@ use clap::{Args, builder::BoolishValueParser};
 use secrecy::SecretString;
 use url::Url;
 
-use crate::config::{BaseImages, BuilderChoice, Config, ConfigError, LogFormat, MailSettings, OidcSettings, Settings};
+use crate::config::{
+    BaseImagesSettings, BuilderChoice, Config, ConfigError, LogFormat, MailSettings, OidcSettings, SecondsOf, Settings,
+};
 
 /// Flags of every command that works on an installation itself.
 ///
@@ -106,10 +108,26 @@ pub struct SettingsArgs {
     #[arg(long, value_name = "FORMAT", env = "HULLWORKS_LOG_FORMAT")]
     log_format: Option<LogFormat>,
 
-    /// Seconds between two looks at a base image (base_images.poll_seconds in the file); without effect yet: this
-    /// version does not watch base images [default: 900]
+    /// Seconds between two looks at a base image (base_images.poll_seconds in the file) [default: 900]
     #[arg(long, value_name = "SECONDS", env = "HULLWORKS_BASE_IMAGES_POLL_SECONDS")]
     base_images_poll_seconds: Option<u64>,
+
+    /// The same for the images of single registries; several with commas between
+    #[arg(
+        long,
+        value_name = "HOST=SECONDS",
+        env = "HULLWORKS_BASE_IMAGES_POLL_SECONDS_OF",
+        value_delimiter = ','
+    )]
+    base_images_poll_seconds_of: Option<Vec<SecondsOf>>,
+
+    /// Seconds that a wave of rebuilds waits for more base images to move [default: 10]
+    #[arg(long, value_name = "SECONDS", env = "HULLWORKS_BASE_IMAGES_DEBOUNCE_SECONDS")]
+    base_images_debounce_seconds: Option<u64>,
+
+    /// Builds of one wave of rebuilds that may be under way at once [default: 4]
+    #[arg(long, value_name = "N", env = "HULLWORKS_BASE_IMAGES_AT_ONCE")]
+    base_images_at_once: Option<u32>,
 
     /// OpenID Connect provider that people may sign in through, as it spells its own address (oidc.issuer in the file)
     #[arg(long, value_name = "URL", env = "HULLWORKS_OIDC_ISSUER")]
@@ -177,9 +195,14 @@ impl SettingsArgs {
             builder: self.builder,
             log: self.log,
             log_format: self.log_format,
-            base_images: self
-                .base_images_poll_seconds
-                .map(|poll_seconds| BaseImages { poll_seconds }),
+            base_images: BaseImagesSettings {
+                poll_seconds: self.base_images_poll_seconds,
+                poll_seconds_of: self
+                    .base_images_poll_seconds_of
+                    .map(|all| all.into_iter().map(|of| (of.host, of.seconds)).collect()),
+                debounce_seconds: self.base_images_debounce_seconds,
+                at_once: self.base_images_at_once,
+            },
             oidc: OidcSettings {
                 issuer: self.oidc_issuer,
                 client_id: self.oidc_client_id,

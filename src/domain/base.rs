@@ -17,7 +17,11 @@ pub fn images_of_steps(steps: &[Step]) -> Vec<BaseImage> {
     }
     images
         .into_iter()
-        .map(|(name, digest)| BaseImage { name, digest })
+        .map(|(name, digest)| BaseImage {
+            name,
+            digest,
+            pinned: false,
+        })
         .collect()
 }
 
@@ -40,6 +44,7 @@ fn image_of_step(name: &str) -> Option<BaseImage> {
     Some(BaseImage {
         name: named.to_string(),
         digest,
+        pinned: false,
     })
 }
 

@@ -105,6 +105,18 @@ pub enum Cause {
     Create { user: String },
     /// Another build was tried again; `build` is its id.
     Retry { user: String, build: String },
+    /// An image that it stands on got a new version.
+    BaseImage {
+        /// Fully named: `docker.io/library/alpine:3.20`.
+        image: String,
+        /// The digest that the last build used, where it is known.
+        from: Option<String>,
+        to: String,
+        /// The build that pushed the new version, where that was one of ours.
+        parent: Option<String>,
+        /// The wave that it belongs to.
+        wave: String,
+    },
 }
 
 impl Cause {
@@ -112,7 +124,7 @@ impl Cause {
     pub fn user(&self) -> Option<&str> {
         match self {
             Self::Manual { user } | Self::Create { user } | Self::Retry { user, .. } => Some(user),
-            Self::Push { .. } => None,
+            Self::Push { .. } | Self::BaseImage { .. } => None,
         }
     }
 
@@ -122,6 +134,7 @@ impl Cause {
             Self::Manual { .. } => CauseKind::Manual,
             Self::Create { .. } => CauseKind::Create,
             Self::Retry { .. } => CauseKind::Retry,
+            Self::BaseImage { .. } => CauseKind::BaseImage,
         }
     }
 }
@@ -134,10 +147,11 @@ pub enum CauseKind {
     Manual,
     Create,
     Retry,
+    BaseImage,
 }
 
 impl CauseKind {
-    pub const ALL: [Self; 4] = [Self::Push, Self::Manual, Self::Create, Self::Retry];
+    pub const ALL: [Self; 5] = [Self::Push, Self::Manual, Self::Create, Self::Retry, Self::BaseImage];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -145,11 +159,17 @@ impl CauseKind {
             Self::Manual => "manual",
             Self::Create => "create",
             Self::Retry => "retry",
+            Self::BaseImage => "base_image",
         }
     }
 
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|k| k.as_str() == text)
+    }
+
+    /// Whether nobody waits for such a build: it follows by itself, behind those that somebody asked for.
+    pub fn is_automatic(self) -> bool {
+        matches!(self, Self::BaseImage)
     }
 }
 
@@ -238,6 +258,9 @@ pub struct Plan {
     /// The rule's path filter.
     #[serde(default)]
     pub paths: Vec<String>,
+    /// What an image (fully named, with its tag) is to be taken for, whatever its tag stands for by then.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub base_digests: BTreeMap<String, String>,
 }
 
 /// What a branch pointed to before the push that started a build. Only builds that a path filter may skip have it.
@@ -285,6 +308,9 @@ pub struct BaseImage {
     /// Fully named: `docker.io/library/alpine:3.20`.
     pub name: String,
     pub digest: Option<String>,
+    /// The Dockerfile names the digest itself, so that it never moves.
+    #[serde(default)]
+    pub pinned: bool,
 }
 
 /// How a build ended.

@@ -106,3 +106,11 @@ id!(
     /// A clean-up that an administrator asked for.
     CleanUpId
 );
+id!(
+    /// The rebuilds that follow when base images move.
+    WaveId
+);
+id!(
+    /// One rebuild of a wave.
+    WaveItemId
+);

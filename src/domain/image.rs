@@ -46,6 +46,13 @@ impl ImageReference {
         format!("{}/{}", self.registry, self.path)
     }
 
+    /// As short as people write it: `alpine:3.20`, `team/app:latest`, `registry.example.com/app:1`.
+    pub fn familiar(&self) -> String {
+        let whole = self.to_string();
+        let on_hub = whole.strip_prefix("docker.io/").unwrap_or(&whole);
+        on_hub.strip_prefix("library/").unwrap_or(on_hub).to_owned()
+    }
+
     /// The same image under another tag, no digest.
     pub fn with_tag(&self, tag: &str) -> Self {
         Self {
@@ -122,6 +129,11 @@ pub fn is_valid_tag(tag: &str) -> bool {
         && bytes.iter().all(|&c| word(c) || matches!(c, b'.' | b'-'))
 }
 
+/// Whether a text can be what follows the registry in an image's name, before the tag: `library/alpine`, `team/app`.
+pub fn is_valid_path(path: &str) -> bool {
+    path.len() <= MAX_NAME && path.split('/').all(is_path_component)
+}
+
 /// Whether a text is a SHA-256 digest as registries write it.
 pub fn is_valid_digest(digest: &str) -> bool {
     digest
@@ -164,7 +176,7 @@ fn parse(text: &str) -> Result<ImageReference, &'static str> {
     if registry.len() + 1 + path.len() > MAX_NAME {
         return Err("it is longer than 255 characters");
     }
-    if !path.split('/').all(is_path_component) {
+    if !is_valid_path(&path) {
         return Err(
             "its path may hold lower case letters, digits, and single separators `.`, `_`, `__` or `-` between them",
         );
@@ -265,6 +277,28 @@ mod tests {
         }
         for bad in ["", ".x", "-x", "a/b", "a b", "a+b", "ä", &"a".repeat(129)] {
             assert!(!is_valid_tag(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn paths_follow_the_grammar() {
+        for good in ["alpine", "library/alpine", "a/b/c__d", "a-b/c.d"] {
+            assert!(is_valid_path(good), "{good}");
+        }
+        for bad in [
+            "",
+            "/a",
+            "a/",
+            "A",
+            "a//b",
+            "a:b",
+            "a@b",
+            "../a",
+            "a b",
+            "ä",
+            &"a".repeat(256),
+        ] {
+            assert!(!is_valid_path(bad), "{bad}");
         }
     }
 

@@ -5,6 +5,7 @@
 pub mod access;
 pub mod audit;
 pub mod base;
+pub mod base_graph;
 pub mod build;
 pub mod context;
 pub mod delivery;
@@ -18,7 +19,9 @@ pub mod limits;
 pub mod location;
 pub mod notice;
 pub mod path_filter;
+pub mod platform;
 pub mod progress;
 pub mod repository;
 pub mod rule;
 pub mod source_url;
+pub mod wave;

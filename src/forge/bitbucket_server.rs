@@ -6,10 +6,13 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use super::{Rejection, push, strict_json};
-use crate::domain::{
-    event::{ChangeKind, EventKind, PushedRepository},
-    rule::SourceType,
+use super::{Rejection, push};
+use crate::{
+    domain::{
+        event::{ChangeKind, EventKind, PushedRepository},
+        rule::SourceType,
+    },
+    strict_json,
 };
 
 pub const EVENT_HEADER: &str = "X-Event-Key";

@@ -7,11 +7,14 @@ use secrecy::SecretString;
 use super::{
     bitbucket, bitbucket_server, form, github,
     headers::{self, ContentType},
-    signature, strict_json,
+    signature,
 };
-use crate::domain::{
-    event::{EventKind, ForgeEvent},
-    repository::Provider,
+use crate::{
+    domain::{
+        event::{EventKind, ForgeEvent},
+        repository::Provider,
+    },
+    strict_json::{self, NotTaken},
 };
 
 /// Longest text that a rejection quotes, in characters: what it quotes comes from outside.
@@ -40,6 +43,12 @@ impl Rejection {
             detail.push('…');
         }
         Self::Malformed(detail)
+    }
+}
+
+impl From<NotTaken> for Rejection {
+    fn from(error: NotTaken) -> Self {
+        Self::malformed(error.to_string())
     }
 }
 

@@ -12,7 +12,6 @@ mod github;
 mod headers;
 mod push;
 mod signature;
-mod strict_json;
 
 pub use delivery::{Rejection, Verification, VerifiedDelivery, verify};
 

@@ -1,5 +1,7 @@
 //! What the rules of a repository make of an event. The dry run calls the same functions.
 
+use std::collections::BTreeMap;
+
 use super::{Decided, Trigger};
 use crate::domain::{
     build::{Before, Cause, Plan},
@@ -178,5 +180,6 @@ pub(super) fn plan(rule: &Rule, tags: Vec<String>, image: String) -> Plan {
         platforms: rule.platforms.clone(),
         cache: rule.cache,
         paths: rule.paths.clone(),
+        base_digests: BTreeMap::new(),
     }
 }

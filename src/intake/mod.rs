@@ -2,6 +2,7 @@
 //! [`Intake`], and is recorded in the ledger together with what it led to.
 
 mod decide;
+mod rebuild;
 mod webhook;
 mod writer;
 
@@ -25,6 +26,7 @@ use crate::{
 use self::{decide::plan, writer::Writer};
 pub use self::{
     decide::{Preview, PreviewMatch, preview, preview_rule},
+    rebuild::Rebuild,
     webhook::{Hook, WebhookAnswer, WebhookError},
     writer::Overloaded,
 };

@@ -93,6 +93,7 @@ fn root(registry: &str) -> Question<'_> {
         registry,
         path: String::new(),
         accept: None,
+        known: None,
     }
 }
 

@@ -22,8 +22,12 @@ pub enum RegistryError {
         retry_after: Option<Duration>,
     },
     /// Not reached, too slow, or in trouble itself.
-    #[error("{0}")]
-    Unavailable(String),
+    #[error("{reason}")]
+    Unavailable {
+        reason: String,
+        /// How long to wait, where the registry said so; at most a day.
+        retry_after: Option<Duration>,
+    },
     /// Reached, but what it says makes no sense.
     #[error("{0}")]
     Malformed(String),
@@ -33,8 +37,24 @@ impl RegistryError {
     /// Whether the same question may well be answered later.
     pub fn retryable(&self) -> bool {
         match self {
-            Self::RateLimited { .. } | Self::Unavailable(_) => true,
+            Self::RateLimited { .. } | Self::Unavailable { .. } => true,
             Self::Refused(_) | Self::UntrustedRealm { .. } | Self::Malformed(_) => false,
+        }
+    }
+
+    /// How long the registry asks to be left alone, where it says so; at most a day.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after, .. } | Self::Unavailable { retry_after, .. } => *retry_after,
+            Self::Refused(_) | Self::UntrustedRealm { .. } | Self::Malformed(_) => None,
+        }
+    }
+
+    /// [`RegistryError::Unavailable`] of a registry that said nothing about when to come back.
+    pub(super) fn unavailable(reason: String) -> Self {
+        Self::Unavailable {
+            reason,
+            retry_after: None,
         }
     }
 }

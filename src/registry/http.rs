@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue, IF_NONE_MATCH};
 use reqwest::redirect::{Action, Attempt, Policy};
 use reqwest::{Client, Method, Response, StatusCode};
 use url::Url;
@@ -24,6 +24,8 @@ pub(super) struct Question<'a> {
     pub(super) path: String,
     /// Content types that are understood, where it matters.
     pub(super) accept: Option<&'static str>,
+    /// A digest whose content need not be told again.
+    pub(super) known: Option<&'a str>,
 }
 
 pub(super) fn client(config: &RegistriesConfig) -> Result<Client, RegistryError> {
@@ -33,7 +35,7 @@ pub(super) fn client(config: &RegistriesConfig) -> Result<Client, RegistryError>
         .redirect(Policy::custom(stay_on_host))
         .referer(false)
         .build()
-        .map_err(|error| RegistryError::Unavailable(format!("no registry can be asked: {}", root_cause(&error))))
+        .map_err(|error| RegistryError::unavailable(format!("no registry can be asked: {}", root_cause(&error))))
 }
 
 /// Sends a question, over `https` and, where that cannot be had and is not demanded, over `http`.
@@ -54,6 +56,9 @@ pub(super) async fn ask(
         if let Some(accept) = question.accept {
             request = request.header(ACCEPT, accept);
         }
+        if let Some(known) = question.known {
+            request = request.header(IF_NONE_MATCH, format!("\"{known}\""));
+        }
         if let Some(authorization) = authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
@@ -72,7 +77,7 @@ pub(super) async fn within<T>(
     question: impl Future<Output = Result<T, RegistryError>>,
 ) -> Result<T, RegistryError> {
     tokio::time::timeout(limit, question).await.unwrap_or_else(|_| {
-        Err(RegistryError::Unavailable(format!(
+        Err(RegistryError::unavailable(format!(
             "{registry} did not answer within {limit:?}"
         )))
     })
@@ -89,9 +94,11 @@ pub(super) fn failure(host: &str, wanted: &str, answer: &Response) -> RegistryEr
             registry: host.to_owned(),
             retry_after: retry_after(answer.headers()),
         },
-        StatusCode::REQUEST_TIMEOUT => RegistryError::Unavailable(format!("{host} answered {status}")),
-        status if status.is_server_error() => RegistryError::Unavailable(format!("{host} answered {status}")),
-        status if status.is_redirection() => RegistryError::Malformed(format!(
+        status if status == StatusCode::REQUEST_TIMEOUT || status.is_server_error() => RegistryError::Unavailable {
+            reason: format!("{host} answered {status}"),
+            retry_after: retry_after(answer.headers()),
+        },
+        status if status.is_redirection() && status != StatusCode::NOT_MODIFIED => RegistryError::Malformed(format!(
             "{host} redirects to another host or in a circle when asked for {wanted}, which is not followed"
         )),
         status => RegistryError::Malformed(format!("{host} answered {status} when asked for {wanted}")),
@@ -116,7 +123,7 @@ pub(super) async fn read_body(
 }
 
 pub(super) fn unreachable(host: &str, error: &reqwest::Error) -> RegistryError {
-    RegistryError::Unavailable(format!("{host} could not be asked: {}", root_cause(error)))
+    RegistryError::unavailable(format!("{host} could not be asked: {}", root_cause(error)))
 }
 
 /// The innermost error: the outer ones only say that sending failed, and repeat the address.

@@ -1,4 +1,4 @@
-//! Image registries over HTTP: digests, tokens, and whom credentials may be shown.
+//! Image registries over HTTP: digests, platforms, tokens, whom credentials may be shown, and what registries report.
 //!
 //! Speaks the OCI distribution specification, as far as reading goes; pushing is the engine's. Everything that a
 //! registry answers is taken as hostile. Credentials must never reach a host that they are not meant for, nor any
@@ -6,10 +6,15 @@
 
 mod access;
 mod address;
+mod allowance;
+mod at_most;
 mod challenge;
-mod digest;
 mod error;
+pub mod events;
 mod http;
+mod look;
+mod manifest;
+mod platforms;
 mod realm;
 mod retry_after;
 mod token;
@@ -24,7 +29,9 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 pub use access::RegistryKind;
+pub use allowance::Allowance;
 pub use error::RegistryError;
+pub use look::{Found, Look};
 
 /// Asks registries. Cheap to clone; clones share connections and tokens.
 #[derive(Debug, Clone)]

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::{
-    Lease, LeaseLost, Store, StoreError,
+    Lease, LeaseLost, Store, StoreError, base_graph,
     lease::{held, update_held},
     on, outbox, path_filters, tags, to_json,
 };
@@ -80,7 +80,7 @@ impl Store {
             Ending::Skipped { reason } => Some(reason.as_str()),
             _ => None,
         };
-        let base_images = to_json(&base_images)?;
+        let stored_bases = to_json(&base_images)?;
         let mut tx = self.begin().await?;
         if let Some(reason) = reason {
             path_filters::tell_ledger(&mut tx, lease.build(), "skipped", reason).await?;
@@ -94,13 +94,14 @@ impl Store {
             ending.status().as_str(),
             now,
             digest,
-            &base_images,
+            &stored_bases,
             failure.map(|f| f.kind.as_str()),
             failure.map(|f| f.message.as_str()),
             by,
             reason,
         )?;
         tags::release(&mut tx, lease).await?;
+        base_graph::record(&mut tx, lease.build(), base_images).await?;
         outbox::tell_of_end(&mut tx, lease.build(), ending.status(), now).await?;
         Ok(tx.commit().await?)
     }

@@ -236,7 +236,7 @@ const FIRST_CONDITION: usize = 5;
 pub(super) const COUNT_BY_STATUS: &str = "select status, count(*) from builds group by status";
 
 pub(super) const COUNT_QUEUED_BETWEEN: &str =
-    "select count(*) from builds where status = 'queued' and id >= $1 and id < $2";
+    "select count(*) from builds where status = 'queued' and class = $1 and id >= $2 and id < $3";
 
 impl Store {
     pub async fn build(&self, id: &BuildId) -> Result<Option<Build>, StoreError> {
@@ -333,17 +333,29 @@ impl Store {
 
 /// Builds of rows that come newest first, with the places in the queue of those that wait.
 ///
-/// Each place is counted from the next older one's on: together that is one walk along the index, however many they are.
+/// Those that somebody asked for come before those that follow by themselves. Each place is counted from the next older
+/// one's on: together that is one walk along the index for each of the two, however many they are.
 async fn with_positions(mut reader: Reader, rows: impl IntoIterator<Item = Row>) -> Result<Vec<Build>, StoreError> {
     let mut builds: Vec<Build> = rows.into_iter().map(Build::try_from).collect::<Result<_, _>>()?;
-    let (mut position, mut counted_to) = (1, String::new());
-    for build in builds.iter_mut().rev().filter(|build| build.status == Status::Queued) {
-        let between: i64 = on!(reader.handle(), c => {
-            sqlx::query_scalar(COUNT_QUEUED_BETWEEN).bind(&counted_to).bind(build.id.as_str()).fetch_one(c).await
-        })?;
-        position += between;
-        build.queue_position = Some(position);
-        counted_to = build.id.to_string();
+    let mut before = 0;
+    for automatic in [false, true] {
+        let waits = |build: &Build| build.status == Status::Queued && build.cause.kind().is_automatic() == automatic;
+        if automatic && builds.iter().any(waits) {
+            before = count_queued(&mut reader, false, "", AFTER_EVERY_ID).await?;
+        }
+        let (mut position, mut counted_to) = (before + 1, String::new());
+        for build in builds.iter_mut().rev().filter(|build| waits(build)) {
+            position += count_queued(&mut reader, automatic, &counted_to, build.id.as_str()).await?;
+            build.queue_position = Some(position);
+            counted_to = build.id.to_string();
+        }
     }
     Ok(builds)
+}
+
+/// How many builds of a class wait, from one id on up to another.
+async fn count_queued(reader: &mut Reader, automatic: bool, from: &str, to: &str) -> Result<i64, StoreError> {
+    Ok(on!(reader.handle(), c => {
+        sqlx::query_scalar(COUNT_QUEUED_BETWEEN).bind(i64::from(automatic)).bind(from).bind(to).fetch_one(c).await
+    })?)
 }

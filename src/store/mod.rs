@@ -6,6 +6,7 @@ mod activity;
 mod administration;
 mod attempts;
 mod audit;
+mod base_graph;
 mod build_history;
 mod builds;
 mod clean_ups;
@@ -35,6 +36,9 @@ mod stars;
 mod tags;
 mod tokens;
 mod users;
+mod watched_images;
+mod wave_planning;
+mod waves;
 mod workers;
 
 #[cfg(test)]
@@ -81,6 +85,9 @@ pub use self::{
     tags::{PushedTag, RepositoryTag, TagClaim, TagCursor},
     tokens::StoredToken,
     users::{NewToken, User},
+    watched_images::{ImageVersion, Sighting, WatchKey, WatchedImage},
+    wave_planning::{BegunWave, Outdated},
+    waves::{ItemCount, Wave, WaveItem, WaveMove},
     workers::Worker,
 };
 

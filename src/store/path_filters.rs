@@ -28,7 +28,7 @@ pub struct BuiltCommit {
 /// The place of a build in the order of pushes counts, not when it was made: a retry may be of an old commit.
 pub(super) const LAST_BUILT: &str = "select number, commit_sha, plan, push_order from builds \
      where rule_id = $1 and source_name = $2 and source_type = $3 and status = 'succeeded' and push_order < $4 \
-     and commit_sha is not null order by push_order desc limit 1";
+     and commit_sha is not null order by push_order desc, id desc limit 1";
 
 pub(super) const UNDER_WAY_BETWEEN: &str = "select number from builds \
      where repository_id = $1 and rule_id = $2 and source_name = $3 and source_type = $4 \

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Build, Lease, Store, StoreError, Tx, builds, logs, on, outbox};
 use crate::domain::{
@@ -21,11 +21,19 @@ pub struct Leased {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoisonLimit(pub i64);
 
-/// The oldest build that may start, as far as `rest` allows.
+/// Builds of this class follow by themselves; those that somebody asked for are of class 0.
+const AUTOMATIC: i64 = 1;
+
+/// How long automatic builds stand back. After that one at a time goes before those that people wait for, or a server that
+/// is always busy would never come to them.
+const STANDS_BACK: TimeDelta = TimeDelta::minutes(10);
+
+/// The oldest build of a class that may start.
 macro_rules! next {
     ($rest:literal) => {
         concat!(
-            "select id from builds where status = 'queued' and (not_before is null or not_before <= $1)",
+            "select id, queued_at from builds where status = 'queued' and class = $2 \
+             and (not_before is null or not_before <= $1)",
             $rest,
             " order by id limit 1"
         )
@@ -35,7 +43,9 @@ macro_rules! next {
 pub(super) const NEXT: &str = next!("");
 
 /// A paused worker takes nothing.
-const NEXT_FOR: &str = next!(" and not exists (select 1 from workers where id = $2 and paused)");
+const NEXT_FOR: &str = next!(" and not exists (select 1 from workers where id = $3 and paused)");
+
+const AUTOMATIC_RUNS: &str = "select id from builds where status = 'running' and class = 1 limit 1";
 
 /// Touching the rows locks them on PostgreSQL: no heartbeat and no end can come in between.
 pub(super) const LOCK_EXPIRED: &str = "update builds set fence = fence where status = 'running' and leased_until < $1 \
@@ -54,10 +64,9 @@ impl Store {
     ) -> Result<Option<Leased>, StoreError> {
         loop {
             let mut tx = self.begin().await?;
-            let next: Option<String> = on!(tx.handle(), c => {
-                sqlx::query_scalar(NEXT_FOR).bind(now).bind(worker.as_str()).fetch_optional(c).await
-            })?;
-            let Some(id) = next else { return Ok(None) };
+            let Some(id) = next(&mut tx, worker, now).await? else {
+                return Ok(None);
+            };
             let claimed: Option<(i64, i64)> = on!(tx.handle(), c => {
                 sqlx::query_as(
                     "update builds set status = 'running', phase = 'fetch', worker_id = $2, attempt = attempt + 1, \
@@ -88,9 +97,14 @@ impl Store {
     /// Whether a build waits that could be claimed now.
     pub async fn has_claimable(&self, now: DateTime<Utc>) -> Result<bool, StoreError> {
         let mut reader = self.reader().await?;
-        let next: Option<String> =
-            on!(reader.handle(), c => sqlx::query_scalar(NEXT).bind(now).fetch_optional(c).await)?;
-        Ok(next.is_some())
+        for class in [0, AUTOMATIC] {
+            let next: Option<(String, DateTime<Utc>)> =
+                on!(reader.handle(), c => sqlx::query_as(NEXT).bind(now).bind(class).fetch_optional(c).await)?;
+            if next.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Gives builds whose lease ran out back to the queue; those that used up their attempts are set aside as failed.
@@ -156,6 +170,31 @@ impl Store {
             .map(|status| super::known("status", &status, Status::parse))
             .transpose()
     }
+}
+
+/// Which build a worker takes next: the oldest that somebody asked for, else the oldest that follows by itself.
+async fn next(tx: &mut Tx, worker: &WorkerId, now: DateTime<Utc>) -> Result<Option<String>, StoreError> {
+    let asked_for = next_of(tx, worker, now, 0).await?;
+    let automatic = next_of(tx, worker, now, AUTOMATIC).await?;
+    let (Some((asked_for, _)), Some((automatic, queued_at))) = (&asked_for, &automatic) else {
+        return Ok(asked_for.or(automatic).map(|(id, _)| id));
+    };
+    if *queued_at > now - STANDS_BACK {
+        return Ok(Some(asked_for.clone()));
+    }
+    let one_runs: Option<String> = on!(tx.handle(), c => sqlx::query_scalar(AUTOMATIC_RUNS).fetch_optional(c).await)?;
+    Ok(Some(if one_runs.is_some() { asked_for } else { automatic }.clone()))
+}
+
+async fn next_of(
+    tx: &mut Tx,
+    worker: &WorkerId,
+    now: DateTime<Utc>,
+    class: i64,
+) -> Result<Option<(String, DateTime<Utc>)>, StoreError> {
+    Ok(on!(tx.handle(), c => {
+        sqlx::query_as(NEXT_FOR).bind(now).bind(class).bind(worker.as_str()).fetch_optional(c).await
+    })?)
 }
 
 /// Ends the attempts of workers that are gone. The rows are locked by the caller. The tags that they were pushing need

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Lease, LeaseLost, Store, StoreError, Tx, lease::hold, on};
+use super::{Lease, LeaseLost, Store, StoreError, Tx, base_graph, lease::hold, on, watched_images};
 use crate::domain::ids::{BuildId, RepositoryId};
 
 /// May a build push a tag?
@@ -154,6 +154,14 @@ impl Store {
     pub async fn tag_pushed(&self, lease: &Lease, push_order: &str, pushed: &PushedTag<'_>) -> Result<(), LeaseLost> {
         let mut tx = self.begin().await?;
         hold(&mut tx, lease).await?;
+        let before: Option<Option<String>> = on!(tx.handle(), c => {
+            sqlx::query_scalar("select newest_build from published_tags where image = $1 and tag = $2")
+                .bind(pushed.image)
+                .bind(pushed.tag)
+                .fetch_optional(c)
+                .await
+        })
+        .map_err(StoreError::from)?;
         let changed = on!(tx.handle(), c => {
             sqlx::query(
                 "update published_tags set newest_order = $5, newest_build = $3, pushing_build = null, pushing_fence = null, \
@@ -177,6 +185,12 @@ impl Store {
         if changed != 1 {
             return Err(LeaseLost::Lost);
         }
+        if let Some(before) = before.flatten() {
+            base_graph::forget_if_untagged(&mut tx, &before).await?;
+        }
+        // What stands on it is told of it at once, by a look at the registry.
+        let image = format!("{}:{}", pushed.image, pushed.tag);
+        watched_images::due_now(&mut tx, &image, pushed.at).await?;
         Ok(tx.commit().await?)
     }
 

@@ -372,6 +372,7 @@ async fn a_running_and_an_ended_build_show_what_became_of_them() {
     let base = BaseImage {
         name: "docker.io/library/alpine:3.20".to_owned(),
         digest: Some(format!("sha256:{}", "b".repeat(64))),
+        pinned: false,
     };
     let digest = format!("sha256:{}", "a".repeat(64));
     let ending = Ending::Succeeded {

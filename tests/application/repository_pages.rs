@@ -53,6 +53,7 @@ async fn succeeded(app: &App, name: &str, tag: &str, readme: &str) {
     let base = BaseImage {
         name: "docker.io/library/alpine:3.20".to_owned(),
         digest: Some("sha256:fedcba9876543210".to_owned()),
+        pinned: false,
     };
     let ending = Ending::Succeeded {
         digest: Some("sha256:0123456789abcdef".to_owned()),

@@ -51,7 +51,7 @@ fn assert_malformed<T: std::fmt::Debug>(result: Result<T, RegistryError>) {
 #[track_caller]
 fn assert_unavailable<T: std::fmt::Debug>(result: Result<T, RegistryError>) {
     let error = result.unwrap_err();
-    assert!(matches!(error, RegistryError::Unavailable(_)), "{error:?}");
+    assert!(matches!(error, RegistryError::Unavailable { .. }), "{error:?}");
     assert!(error.retryable());
 }
 

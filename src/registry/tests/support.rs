@@ -12,7 +12,7 @@ use axum::body::Body;
 use axum::http::{Request, Response};
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
-use reqwest::header::AUTHORIZATION;
+use reqwest::header::{AUTHORIZATION, IF_NONE_MATCH};
 use secrecy::SecretString;
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -25,6 +25,8 @@ use crate::registry::{Registries, RegistriesConfig, RegistryCredentials};
 
 pub(super) const USERNAME: &str = "robot";
 pub(super) const PASSWORD: &str = "pa:ss>w?rd";
+const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const SERVICE: &str = "registry under test";
 const ISSUER: &str = "issuer under test";
 
@@ -154,7 +156,7 @@ impl DockerRegistry {
         }
         let manifest = json!({
             "schemaVersion": 2,
-            "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
+            "mediaType": DOCKER_MANIFEST,
             "config": {
                 "mediaType": "application/vnd.docker.container.image.v1+json",
                 "size": config.len(),
@@ -167,10 +169,36 @@ impl DockerRegistry {
             }],
         })
         .to_string();
+        self.push_manifest(path, tag, DOCKER_MANIFEST, manifest, authorization)
+            .await
+    }
+
+    /// Pushes an index of images that this registry has, by their platforms (os, architecture, variant) and digests;
+    /// returns its own digest.
+    pub(super) async fn push_index(&self, path: &str, tag: &str, images: &[(&str, &str, &str, &str)]) -> String {
+        let manifests: Vec<_> = images
+            .iter()
+            .map(|(os, architecture, variant, digest)| {
+                let platform = json!({ "os": os, "architecture": architecture, "variant": variant });
+                json!({ "mediaType": DOCKER_MANIFEST, "size": 1, "digest": digest, "platform": platform })
+            })
+            .collect();
+        let index = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests });
+        self.push_manifest(path, tag, OCI_INDEX, index.to_string(), None).await
+    }
+
+    async fn push_manifest(
+        &self,
+        path: &str,
+        tag: &str,
+        kind: &str,
+        manifest: String,
+        authorization: Option<&str>,
+    ) -> String {
         let digest = sha256(manifest.as_bytes());
         let put = reqwest::Client::new()
             .put(format!("http://{}/v2/{path}/manifests/{tag}", self.host))
-            .header("content-type", "application/vnd.docker.distribution.manifest.v2+json")
+            .header("content-type", kind)
             .body(manifest);
         assert_eq!(send(put, authorization).await.status(), 201);
         digest
@@ -306,6 +334,7 @@ pub(super) struct Seen {
     /// Path and query.
     pub(super) target: String,
     pub(super) authorization: Option<String>,
+    pub(super) if_none_match: Option<String>,
 }
 
 /// An HTTP server whose every answer the test decides, and that remembers what it was asked.
@@ -321,11 +350,15 @@ impl Fake {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (record, answer) = (seen.clone(), Arc::new(answer));
         let handle = move |request: Request<Body>| {
-            let header = request.headers().get(AUTHORIZATION);
+            let header = |name| {
+                let value = request.headers().get(name);
+                value.map(|value| value.to_str().unwrap().to_owned())
+            };
             let request = Seen {
                 method: request.method().to_string(),
                 target: request.uri().to_string(),
-                authorization: header.map(|value| value.to_str().unwrap().to_owned()),
+                authorization: header(AUTHORIZATION),
+                if_none_match: header(IF_NONE_MATCH),
             };
             record.lock().unwrap().push(request.clone());
             let answer = answer(&request);

@@ -103,7 +103,7 @@ impl<'a> Rows<'a> {
             Cause::Manual { user } | Cause::Create { user } | Cause::Retry { user, .. } => {
                 Some(((user.as_str(), &row.new.repository_id), row.new.received_at))
             }
-            Cause::Push { .. } => None,
+            Cause::Push { .. } | Cause::BaseImage { .. } => None,
         };
         self.builds.iter().filter_map(by).collect()
     }
@@ -155,9 +155,9 @@ async fn write_numbers(tx: &mut Tx, numbers: &HashMap<&RepositoryId, i64>) -> Re
 async fn write_builds(tx: &mut Tx, rows: &[BuildRow<'_>]) -> Result<(), StoreError> {
     let sql = format!(
         "insert into builds (id, repository_id, number, rule_id, status, cause, source_type, source_name, commit_sha, \
-         commit_message, plan, push_order, queued_at, superseded_by, finished_at, log_size, cause_kind, before_sha, \
+         commit_message, plan, push_order, queued_at, superseded_by, finished_at, log_size, cause_kind, class, before_sha, \
          base_images, steps, fence, attempt, cancel_requested, log_sealed) values {}",
-        placeholders(rows.len(), 18, ", '[]', '[]', 0, 0, false, false")
+        placeholders(rows.len(), 19, ", '[]', '[]', 0, 0, false, false")
     );
     on!(tx.handle(), c => {
         let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
@@ -180,6 +180,7 @@ async fn write_builds(tx: &mut Tx, rows: &[BuildRow<'_>]) -> Result<(), StoreErr
                 .bind(superseded.as_ref().map(|superseded| superseded.at))
                 .bind(superseded.as_ref().map_or(0, |superseded| superseded.line.len() as i64))
                 .bind(request.cause.kind().as_str())
+                .bind(i64::from(request.cause.kind().is_automatic()))
                 .bind(before.as_ref().map(Before::as_str));
         }
         query.execute(c).await.map(drop)

@@ -260,6 +260,7 @@ async fn what_a_worker_records_is_what_is_read() {
         let bases = [BaseImage {
             name: "docker.io/library/alpine:3".to_owned(),
             digest: None,
+            pinned: false,
         }];
         let failure = Failure::new(ErrorKind::Build, "exit code 7");
         store

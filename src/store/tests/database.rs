@@ -167,7 +167,7 @@ async fn what_is_asked_often_is_answered_from_an_index() {
         filter.sql()
     };
     for (sql, index) in [
-        (queue_sql::NEXT, "INDEX builds_by_status (status=?)"),
+        (queue_sql::NEXT, "INDEX builds_in_queue (class=?)"),
         (queue_sql::LOCK_EXPIRED, "INDEX builds_by_status (status=?)"),
         (logs::UNSEALED, "INDEX builds_unsealed"),
         (
@@ -198,7 +198,7 @@ async fn what_is_asked_often_is_answered_from_an_index() {
         (builds::COUNT_BY_STATUS, "COVERING INDEX builds_by_status"),
         (
             builds::COUNT_QUEUED_BETWEEN,
-            "COVERING INDEX builds_by_status (status=? AND id>? AND id<?)",
+            "COVERING INDEX builds_in_queue (class=? AND id>? AND id<?)",
         ),
         (&page(|_| ()), "SEARCH b USING INDEX sqlite_autoindex_builds_1 (id<?)"),
         (

@@ -176,6 +176,7 @@ pub(super) fn request(repository: &Repository, commit: &str) -> BuildRequest {
             platforms: vec![],
             cache: true,
             paths: vec![],
+            base_digests: BTreeMap::new(),
         },
         push_order: None,
         unless_under_way: true,

@@ -5,6 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::domain::{
     build::{Cause, CauseKind},
     delivery::Outcome,
+    image::ImageReference,
 };
 
 /// A moment, ready to be shown: relative to when the page was made, and exact.
@@ -102,6 +103,11 @@ pub fn short(hash: &str) -> &str {
     hash.get(..7).unwrap_or(hash)
 }
 
+/// An image as short as people write it; the stored name where it is none.
+pub fn image(name: &str) -> String {
+    ImageReference::parse(name).map_or_else(|_| name.to_owned(), |image| image.familiar())
+}
+
 /// Why a build was started: `push of 3f2a91c to main`.
 pub fn cause(cause: &Cause, source_name: &str, commit: Option<&str>) -> String {
     match (cause, commit) {
@@ -110,6 +116,7 @@ pub fn cause(cause: &Cause, source_name: &str, commit: Option<&str>) -> String {
         (Cause::Manual { user }, _) => format!("triggered by {user}"),
         (Cause::Create { user }, _) => format!("first build, by {user}"),
         (Cause::Retry { user, .. }, _) => format!("retried by {user}"),
+        (Cause::BaseImage { image: base, .. }, _) => format!("new version of {}", image(base)),
     }
 }
 
@@ -120,6 +127,7 @@ pub fn cause_kind(kind: CauseKind) -> &'static str {
         CauseKind::Manual => "somebody's click",
         CauseKind::Create => "a new repository",
         CauseKind::Retry => "a retry",
+        CauseKind::BaseImage => "a base image",
     }
 }
 

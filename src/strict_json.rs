@@ -10,29 +10,50 @@ use serde::{
     de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor},
 };
 
-use super::Rejection;
-
-/// Most keys of one object: far above any forge's, and a bound on the memory that remembering them takes.
+/// Most keys of one object: far above any sender's, and a bound on the memory that remembering them takes.
 const MAX_KEYS: usize = 10_000;
 
+/// Longest text of an error, in characters: it quotes what comes from outside.
+const MAX_DETAIL: usize = 400;
+
+/// Why a text is not taken, for the person who set its sender up.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NotTaken(String);
+
+impl NotTaken {
+    fn new(mut detail: String) -> Self {
+        if let Some((end, _)) = detail.char_indices().nth(MAX_DETAIL) {
+            detail.truncate(end);
+            detail.push('…');
+        }
+        Self(detail)
+    }
+}
+
 /// Checks the whole text and then reads it as `T`; an error names the field at fault.
-pub fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Rejection> {
+pub fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, NotTaken> {
     check(text)?;
+    read(text)
+}
+
+/// Reads a text as `T` that was checked already.
+pub fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, NotTaken> {
     // Keeping track of the path is slow, so only a text that is refused pays for it.
     serde_json::from_str(text).or_else(|_| {
         serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(text))
-            .map_err(|error| Rejection::malformed(format!("the payload cannot be read: {error}")))
+            .map_err(|error| NotTaken::new(format!("the payload cannot be read: {error}")))
     })
 }
 
 /// Checks that the text is one JSON value without doubled keys.
-pub fn check(text: &str) -> Result<(), Rejection> {
+pub fn check(text: &str) -> Result<(), NotTaken> {
     let mut keys = Vec::new();
     let mut deserializer = serde_json::Deserializer::from_str(text);
     Walk { keys: &mut keys }
         .deserialize(&mut deserializer)
         .and_then(|()| deserializer.end())
-        .map_err(|error| Rejection::malformed(format!("the payload is not JSON that can be taken: {error}")))
+        .map_err(|error| NotTaken::new(format!("the payload is not JSON that can be taken: {error}")))
 }
 
 /// Visits a value and everything in it. The objects on the way down share one stack of keys.
