@@ -231,7 +231,15 @@ fn class(text: &[u8], regex: &mut String) -> Result<usize, &'static str> {
         return Err("a `[...]` in it matches nothing");
     }
     regex.push('[');
-    members.iter().for_each(|byte| push_byte(regex, *byte));
+    for run in members.chunk_by(|byte, next| byte + 1 == *next) {
+        if let [first, .., last] = run {
+            push_byte(regex, *first);
+            regex.push('-');
+            push_byte(regex, *last);
+        } else if let [alone] = run {
+            push_byte(regex, *alone);
+        }
+    }
     regex.push(']');
     Ok(at + 1)
 }

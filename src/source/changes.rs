@@ -31,6 +31,16 @@ pub enum Since {
     DefaultBranch,
 }
 
+/// What is to be compared.
+#[derive(Clone, Copy)]
+pub struct Comparison<'a> {
+    pub checkout: &'a Checkout,
+    /// What it was pushed to, short name.
+    pub branch: &'a str,
+    pub since: &'a Since,
+    pub filter: &'a Arc<PathFilter>,
+}
+
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Changes {
@@ -62,18 +72,17 @@ impl Side<'_> {
     }
 }
 
-/// Fetches what is to be compared with, and compares. `branch`: of `checkout`, short name.
-pub(super) async fn find(
-    fetch: Fetch,
-    key: MirrorKey<'_>,
-    checkout: Checkout,
-    branch: &str,
-    since: &Since,
-    filter: Arc<PathFilter>,
-) -> Result<Changes, SourceError> {
+/// Fetches what is to be compared with, and compares.
+pub(super) async fn find(fetch: Fetch, key: MirrorKey<'_>, comparison: Comparison<'_>) -> Result<Changes, SourceError> {
+    let Comparison {
+        checkout,
+        branch,
+        since,
+        filter,
+    } = comparison;
     let limits = Arc::clone(&fetch.limits);
     let compare = async |old: Old| {
-        let (checkout, filter, shared) = (checkout.clone(), Arc::clone(&filter), Arc::clone(&limits));
+        let (checkout, filter, shared) = (checkout.clone(), Arc::clone(filter), Arc::clone(&limits));
         let compared = tokio::task::spawn_blocking(move || compare(old, &checkout, &filter, &shared));
         limits.wait(compared).await?.map_err(SourceError::mirror)?
     };

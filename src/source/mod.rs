@@ -35,7 +35,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
-pub use self::changes::{Changes, Since};
+pub use self::changes::{Changes, Comparison, Since};
 pub use self::checkout::Checkout;
 pub use self::context::GitContext;
 pub use self::error::SourceError;
@@ -44,7 +44,6 @@ use self::http::HttpClient;
 use self::limits::Limits;
 use self::mirror::{MirrorKey, Mirrors};
 use self::submodules::Submodules;
-use crate::domain::path_filter::PathFilter;
 use crate::domain::progress::Progress;
 use crate::domain::rule::SourceType;
 use crate::domain::source_url::{SourcePolicy, SourceUrl};
@@ -162,23 +161,16 @@ impl Sources {
         submodules.fetch(checkout).await
     }
 
-    /// Looks for a file that was changed since an earlier commit, and that a filter matches. `branch` is what `checkout` was
-    /// pushed to.
+    /// Looks for a file that was changed since an earlier commit, and that a filter matches.
     ///
     /// What is compared with is fetched if it is not there, with less time and less history than a build's commit: whoever
     /// asks builds if this fails.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the source, as in `fetch`, and what to compare in it"
-    )]
     pub async fn changes(
         &self,
         mirror_key: &str,
         url: &SourceUrl,
         credentials: Option<GitCredentials>,
-        (checkout, branch): (&Checkout, &str),
-        since: &Since,
-        filter: Arc<PathFilter>,
+        comparison: Comparison<'_>,
         progress: Arc<dyn Progress>,
         cancel: &CancellationToken,
     ) -> Result<Changes, SourceError> {
@@ -197,7 +189,7 @@ impl Sources {
             depths: DEPTHS_TO_COMPARE,
             ..self.begin(url, credentials, progress, cancel)?
         };
-        changes::find(fetch, key, checkout.clone(), branch, since, filter).await
+        changes::find(fetch, key, comparison).await
     }
 
     fn begin(

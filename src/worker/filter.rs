@@ -13,7 +13,7 @@ use crate::{
         progress::Progress,
         source_url::SourceUrl,
     },
-    source::{Changes, Checkout, Since, SourceError},
+    source::{Changes, Checkout, Comparison, Since, SourceError},
     store::Earlier,
 };
 
@@ -74,7 +74,7 @@ async fn decide(attempt: &Attempt<'_>, checkout: &Checkout, before: &Before) -> 
         }
         (Earlier::Nothing, Before::Nothing) => (Since::DefaultBranch, "since it left the default branch".to_owned()),
     };
-    Ok(match compare(attempt, checkout, &since, filter).await {
+    Ok(match compare(attempt, checkout, &since, &filter).await {
         Ok(Changes::Match(path)) => Decision::Build(format!("`{}` was changed {words}", shown(&path))),
         Ok(Changes::NoMatch(0)) => Decision::Skip(format!("no file was changed {words}")),
         Ok(Changes::NoMatch(1)) => {
@@ -92,7 +92,7 @@ async fn compare(
     attempt: &Attempt<'_>,
     checkout: &Checkout,
     since: &Since,
-    filter: Arc<PathFilter>,
+    filter: &Arc<PathFilter>,
 ) -> Result<Changes, SourceError> {
     let Attempt {
         parts,
@@ -112,9 +112,12 @@ async fn compare(
             repository.id.as_str(),
             &url,
             credentials.git(),
-            (checkout, &build.source_name),
-            since,
-            filter,
+            Comparison {
+                checkout,
+                branch: &build.source_name,
+                since,
+                filter,
+            },
             shared,
             stop.token(),
         )

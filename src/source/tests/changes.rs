@@ -2,6 +2,7 @@
 
 use super::server::Mood;
 use super::*;
+use crate::domain::path_filter::PathFilter;
 
 impl Fixture {
     async fn changes(
@@ -19,9 +20,12 @@ impl Fixture {
                 "repository",
                 &url,
                 None,
-                (checkout, branch),
-                since,
-                Arc::new(PathFilter::new(&patterns).unwrap()),
+                Comparison {
+                    checkout,
+                    branch,
+                    since,
+                    filter: &Arc::new(PathFilter::new(&patterns).unwrap()),
+                },
                 Arc::clone(&self.said) as Arc<dyn Progress>,
                 &self.cancel,
             )
