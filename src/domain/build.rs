@@ -117,6 +117,8 @@ pub enum Cause {
         /// The wave that it belongs to.
         wave: String,
     },
+    /// The time had come that the rule's schedule names.
+    Schedule { cron: String, time_zone: String },
 }
 
 impl Cause {
@@ -124,7 +126,7 @@ impl Cause {
     pub fn user(&self) -> Option<&str> {
         match self {
             Self::Manual { user } | Self::Create { user } | Self::Retry { user, .. } => Some(user),
-            Self::Push { .. } | Self::BaseImage { .. } => None,
+            Self::Push { .. } | Self::BaseImage { .. } | Self::Schedule { .. } => None,
         }
     }
 
@@ -135,6 +137,7 @@ impl Cause {
             Self::Create { .. } => CauseKind::Create,
             Self::Retry { .. } => CauseKind::Retry,
             Self::BaseImage { .. } => CauseKind::BaseImage,
+            Self::Schedule { .. } => CauseKind::Schedule,
         }
     }
 }
@@ -148,10 +151,18 @@ pub enum CauseKind {
     Create,
     Retry,
     BaseImage,
+    Schedule,
 }
 
 impl CauseKind {
-    pub const ALL: [Self; 5] = [Self::Push, Self::Manual, Self::Create, Self::Retry, Self::BaseImage];
+    pub const ALL: [Self; 6] = [
+        Self::Push,
+        Self::Manual,
+        Self::Create,
+        Self::Retry,
+        Self::BaseImage,
+        Self::Schedule,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -160,6 +171,7 @@ impl CauseKind {
             Self::Create => "create",
             Self::Retry => "retry",
             Self::BaseImage => "base_image",
+            Self::Schedule => "schedule",
         }
     }
 
@@ -169,7 +181,7 @@ impl CauseKind {
 
     /// Whether nobody waits for such a build: it follows by itself, behind those that somebody asked for.
     pub fn is_automatic(self) -> bool {
-        matches!(self, Self::BaseImage)
+        matches!(self, Self::BaseImage | Self::Schedule)
     }
 }
 

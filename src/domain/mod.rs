@@ -23,5 +23,6 @@ pub mod platform;
 pub mod progress;
 pub mod repository;
 pub mod rule;
+pub mod schedule;
 pub mod source_url;
 pub mod wave;

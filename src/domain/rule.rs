@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use regex::{Captures, Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 
-use super::{ids::RuleId, image::is_valid_tag};
+use super::{ids::RuleId, image::is_valid_tag, schedule::Schedule};
 
 /// Largest compiled regular expression, in bytes: a bound on memory, as the `regex` crate already bounds time.
 const REGEX_SIZE_LIMIT: usize = 1 << 20;
@@ -73,6 +73,8 @@ pub struct Rule {
     pub build_args: BTreeMap<String, String>,
     /// Which changed files make a push build; empty: all. See [`super::path_filter`].
     pub paths: Vec<String>,
+    /// When it builds without a push.
+    pub schedule: Option<Schedule>,
 }
 
 /// Why a rule cannot be saved: the field at fault and what would be right.
@@ -164,6 +166,15 @@ impl Rule {
                     message,
                 });
             }
+        }
+        if let Some(schedule) = &self.schedule {
+            schedule.check().map_err(|invalid| InvalidRule {
+                field: match invalid.field {
+                    "time_zone" => "schedule.time_zone",
+                    _ => "schedule.cron",
+                },
+                message: invalid.message,
+            })?;
         }
         Ok(())
     }
@@ -418,6 +429,7 @@ mod tests {
             platforms: vec![],
             build_args: BTreeMap::new(),
             paths: vec![],
+            schedule: None,
         }
     }
 

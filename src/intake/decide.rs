@@ -10,8 +10,9 @@ use crate::domain::{
     ids::{BuildId, RuleId},
     repository::Repository,
     rule::{Match, Rule, SourceType},
+    schedule::Schedule,
 };
-use crate::store::BuildRequest;
+use crate::store::{BuildRequest, LiveRef};
 
 /// The dry run: what a push of a ref would build.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -166,6 +167,73 @@ pub(super) fn by_hand(rule: &Rule, trigger: &Trigger) -> Result<(String, Vec<Str
         )),
         _ => Ok((name.to_owned(), tags)),
     }
+}
+
+/// What the schedule of a rule builds: a literal ref as by hand; of a pattern every ref that still holds tags, and of its
+/// tags those alone, at its place in the order of pushes: another may be a newer ref's by now, or soon. A branch is built as
+/// it is, a git tag as it was.
+pub(super) fn by_schedule(
+    rule: &Rule,
+    schedule: &Schedule,
+    image: &str,
+    live: Vec<LiveRef>,
+) -> (Vec<BuildRequest>, Decided) {
+    let request = |source_type, source_name, tags| {
+        let mut plan = plan(rule, tags, image.to_owned());
+        plan.cache &= !schedule.no_cache;
+        BuildRequest {
+            id: BuildId::new(),
+            rule_id: rule.id.clone(),
+            source_type,
+            source_name,
+            commit: None,
+            commit_message: None,
+            cause: Cause::Schedule {
+                cron: schedule.cron.clone(),
+                time_zone: schedule.time_zone.clone(),
+            },
+            plan,
+            push_order: None,
+            unless_under_way: true,
+            before: None,
+        }
+    };
+    if rule.literal_source().is_some() {
+        return match by_hand(rule, &Trigger::default()) {
+            Ok((name, tags)) => (vec![request(rule.source_type, name, tags)], vec![]),
+            Err(decided) => (vec![], vec![decided]),
+        };
+    }
+    let (mut requests, mut decided) = (Vec::new(), Vec::new());
+    if live.is_empty() {
+        let reason = format!(
+            "`{}` is a pattern, and no tag that it gave is there to be built again",
+            rule.source
+        );
+        decided.push((Outcome::NoMatch, reason));
+    }
+    for live in live {
+        match rule.matches(live.source_type, &live.source_name) {
+            Match::No(reason) => decided.push((Outcome::NoMatch, reason)),
+            Match::Refused(reason) => decided.push((Outcome::Refused, reason)),
+            Match::Tags(tags) => {
+                let held: Vec<String> = tags.into_iter().filter(|tag| live.tags.contains(tag)).collect();
+                if held.is_empty() {
+                    let reason = format!("`{}` does not give the tags any more that it holds", live.source_name);
+                    decided.push((Outcome::NoMatch, reason));
+                    continue;
+                }
+                let stays = live.source_type == SourceType::Tag;
+                requests.push(BuildRequest {
+                    commit: live.commit.filter(|_| stays),
+                    commit_message: live.commit_message.filter(|_| stays),
+                    push_order: Some(live.push_order),
+                    ..request(live.source_type, live.source_name, held)
+                });
+            }
+        }
+    }
+    (requests, decided)
 }
 
 /// What a build is to do, as its rule has it now.

@@ -1,8 +1,11 @@
-//! From an event to queued builds: webhooks, clicks, retries and replays. Everything that starts a build goes through
-//! [`Intake`], and is recorded in the ledger together with what it led to.
+//! From an event to queued builds: webhooks, clicks, retries, replays, schedules, and what follows from base images.
+//! Everything that starts a build goes through [`Intake`], and is recorded in the ledger together with what it led to.
+//! Reports of registries start none by themselves.
 
 mod decide;
 mod rebuild;
+mod registry_event;
+mod scheduled;
 mod webhook;
 mod writer;
 
@@ -27,6 +30,7 @@ use self::{decide::plan, writer::Writer};
 pub use self::{
     decide::{Preview, PreviewMatch, preview, preview_rule},
     rebuild::Rebuild,
+    registry_event::{RegistryEvent, RegistryHook},
     webhook::{Hook, WebhookAnswer, WebhookError},
     writer::Overloaded,
 };
@@ -42,6 +46,7 @@ pub struct Intake {
     vault: Arc<Vault>,
     clock: Clock,
     settings: IntakeSettings,
+    signals: Signals,
     writer: Writer,
 }
 
@@ -101,12 +106,13 @@ pub enum IntakeError {
 impl Intake {
     /// Starts the writer that records deliveries; it ends when the last clone is dropped.
     pub fn start(store: Store, vault: Arc<Vault>, clock: Clock, signals: Signals, settings: IntakeSettings) -> Self {
-        let writer = Writer::start(store.clone(), signals);
+        let writer = Writer::start(store.clone(), signals.clone());
         Self {
             store,
             vault,
             clock,
             settings,
+            signals,
             writer,
         }
     }
@@ -266,6 +272,7 @@ impl Intake {
             commit: None,
             decided: vec![],
             requests: vec![],
+            takes: None,
         }
     }
 

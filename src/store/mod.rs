@@ -29,6 +29,7 @@ mod repositories;
 mod repository_changes;
 mod repository_documents;
 mod repository_lists;
+mod schedules;
 mod sessions;
 mod set_up;
 mod sight;
@@ -79,6 +80,7 @@ pub use self::{
     repository_changes::{NewRepository, RepositoryChange, SavedRepository, SourceSecret},
     repository_documents::RepositoryDocuments,
     repository_lists::{LastBuild, ListedRepository, RankCursor, RepositoryFilter},
+    schedules::{DueRule, LiveRef, ScheduledRule, TakenTime},
     sessions::{Alive, NewSession, SessionOwner, StoredSession},
     set_up::SetUp,
     sight::Sight,

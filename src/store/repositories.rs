@@ -55,6 +55,7 @@ struct RuleRow {
     platforms: String,
     build_args: String,
     paths: String,
+    schedule: Option<String>,
 }
 
 impl TryFrom<RuleRow> for Rule {
@@ -74,6 +75,7 @@ impl TryFrom<RuleRow> for Rule {
             platforms: from_json("platforms", &row.platforms)?,
             build_args: from_json("build arguments", &row.build_args)?,
             paths: from_json("paths", &row.paths)?,
+            schedule: row.schedule.map(|text| from_json("schedule", &text)).transpose()?,
         })
     }
 }
@@ -214,8 +216,8 @@ pub(super) fn repository_name(namespace: &str, name: &str) -> Result<RepositoryN
 pub(super) async fn rules(handle: Handle<'_>, repository: &str) -> Result<Vec<Rule>, StoreError> {
     let rows = on!(handle, c => {
         sqlx::query_as::<_, RuleRow>(
-            "select id, source_type, source, docker_tag, dockerfile, context, autobuild, cache, target, platforms, build_args, paths \
-             from rules where repository_id = $1 order by position",
+            "select id, source_type, source, docker_tag, dockerfile, context, autobuild, cache, target, platforms, build_args, \
+             paths, schedule from rules where repository_id = $1 order by position",
         )
         .bind(repository)
         .fetch_all(c)

@@ -188,6 +188,7 @@ fn rows() -> Vec<Row> {
         row("GET /api/v1/audit", [401, 403, 403, 403, 403, 403, 403, 403, 200]),
         // Nobody is known there: a signature says whether it is right, and there is no such hook.
         row("POST /webhooks/{provider}/{hook_id}", [404; 9]),
+        row("POST /webhooks/registry/{hook_id}", [404; 9]),
     ]
 }
 

@@ -148,6 +148,62 @@ async fn rules_links_and_secrets_are_replaced_by_what_the_form_has() {
 }
 
 #[tokio::test]
+async fn a_schedule_is_shown_with_its_next_times_saved_refused_and_taken_away() {
+    let app = App::start().await;
+    let before = repository(&app).await;
+    let browser = app.browser("ann").await;
+    let weekly = [
+        ("rules[0].schedule.cron", " 0 4 29 2 * "),
+        ("rules[0].schedule.time_zone", "Europe/Berlin"),
+        ("rules[0].schedule.no_cache", "true"),
+    ];
+    let tried = save(&browser, &[&weekly[..], &[("do", "preview")]].concat()).await;
+    assert_eq!(tried.status, 200, "{}", tried.text);
+    assert_eq!(tried.text.matches("-02-29 04:00 CET").count(), 3, "{}", tried.text);
+    assert_eq!(stored(&app).await["rules"][0]["schedule"], Value::Null);
+
+    assert_eq!(save(&browser, &weekly).await.status, 303);
+    let rule = stored(&app).await["rules"][0].clone();
+    assert_eq!(
+        rule["schedule"],
+        json!({ "cron": "0 4 29 2 *", "time_zone": "Europe/Berlin", "no_cache": true })
+    );
+    assert_eq!(rule["id"], before["rules"][0]["id"]);
+    let page = browser.get(PATH).await;
+    assert_eq!(value_of(&page, "rules[0].schedule.cron"), "0 4 29 2 *");
+    assert_eq!(value_of(&page, "rules[0].schedule.time_zone"), "Europe/Berlin");
+    assert!(page.text.contains("Without a push and without cache:"), "{}", page.text);
+
+    for (field, value, says) in [
+        ("rules[0].schedule.cron", "<b>", "Schedule of rule 1"),
+        (
+            "rules[0].schedule.time_zone",
+            "<b>",
+            "Time zone of the schedule of rule 1",
+        ),
+    ] {
+        let mut changes = weekly;
+        changes.iter_mut().find(|(name, _)| *name == field).unwrap().1 = value;
+        let refused = save(&browser, &changes).await;
+        assert_eq!(refused.status, 422, "{field}");
+        assert!(
+            refused.text.contains(says) && !refused.text.contains("<b>"),
+            "{}",
+            refused.text
+        );
+        assert!(
+            refused.text.contains(&format!("id=\"{field}-wrong\"")),
+            "{}",
+            refused.text
+        );
+    }
+    assert_eq!(stored(&app).await["rules"][0]["schedule"], rule["schedule"]);
+
+    assert_eq!(save(&browser, &[]).await.status, 303);
+    assert_eq!(stored(&app).await["rules"][0]["schedule"], Value::Null);
+}
+
+#[tokio::test]
 async fn two_people_do_not_overwrite_each_other_silently() {
     let app = App::start().await;
     repository(&app).await;

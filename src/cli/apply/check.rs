@@ -135,6 +135,7 @@ fn check_rule(rule: &Rule, index: usize, wrong: &mut Wrong) {
         platforms: rule.platforms.clone(),
         build_args: rule.build_args.clone(),
         paths: rule.paths.clone(),
+        schedule: rule.schedule.clone(),
     };
     if let Err(error) = domain_rule.check() {
         wrong.at(&format!("rules[{index}].{}", error.field), error.message);

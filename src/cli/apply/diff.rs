@@ -148,6 +148,8 @@ fn default_of(field: &str) -> Value {
         "links" | "rules" | "paths" | "platforms" | "trusted_realms" => json!([]),
         "dockerfile" => json!("Dockerfile"),
         "context" => json!("/"),
+        "time_zone" => json!("UTC"),
+        "no_cache" => json!(false),
         _ => Value::Null,
     }
 }
@@ -177,7 +179,7 @@ mod tests {
                 "credentials_set": false},
             "rules": [{"id": "1", "source_type": "branch", "source": "main", "docker_tag": "latest", "dockerfile": "Dockerfile",
                 "context": "/", "autobuild": true, "cache": true, "target": "", "paths": [], "platforms": [],
-                "build_args": {"A": "1"}}],
+                "build_args": {"A": "1"}, "schedule": null}],
             "links": ["docker.io/library/alpine:3.20"], "detect_base_images": true,
             "limits": {"timeout_seconds": null, "memory_bytes": null, "cpus": null}, "stars": 4, "pulls": 9,
             "created_at": "2026-01-01T00:00:00Z", "webhook": {"url": "http://x", "secret_set": true}, "last_build": null,
@@ -219,6 +221,20 @@ mod tests {
                 r#"visibility: (default) -> "private""#,
             ]
         );
+    }
+
+    #[test]
+    fn a_schedule_is_compared_field_by_field() {
+        let mut changed = wanted();
+        changed["rules"][0]["schedule"] = json!({"cron": "@daily", "time_zone": "UTC"});
+        let lines = vec![r#"rules[0].schedule.cron: (default) -> "@daily""#.to_owned()];
+        assert_eq!(compare(Some(&current()), &changed), Change::Update(lines));
+        let mut scheduled = current();
+        scheduled["rules"][0]["schedule"] = json!({"cron": "@daily", "time_zone": "UTC", "no_cache": false});
+        assert_eq!(compare(Some(&scheduled), &changed), Change::Unchanged);
+        scheduled["rules"][0]["schedule"]["no_cache"] = json!(true);
+        let lines = vec!["rules[0].schedule.no_cache: true -> (default)".to_owned()];
+        assert_eq!(compare(Some(&scheduled), &changed), Change::Update(lines));
     }
 
     #[test]

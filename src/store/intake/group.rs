@@ -6,6 +6,7 @@ use super::{
     Accepted, BuildRequest, NewDelivery, QueuedBuild, StoreError, Tx,
     lookups::{self, Known, Waiting},
     rows::{BuildRow, DeliveryRow, Rows, Superseded},
+    schedules,
 };
 use crate::domain::{
     build::Before,
@@ -54,9 +55,14 @@ impl<'a> Group<'a> {
         })
     }
 
-    /// Decides what one delivery leads to; `None` if its repository is gone.
+    /// Decides what one delivery leads to; `None` if its repository is gone, or another took its time of a schedule.
     pub async fn take(&mut self, tx: &mut Tx, new: &'a NewDelivery) -> Result<Option<Accepted>, StoreError> {
         if !self.numbers.contains_key(&new.repository_id) {
+            return Ok(None);
+        }
+        if let Some(taken) = &new.takes
+            && !schedules::take(tx, taken).await?
+        {
             return Ok(None);
         }
         if let Some(repeated) = self.repeated(new) {
@@ -159,11 +165,12 @@ impl<'a> Group<'a> {
             accepted.builds.push(build.id.clone());
             accepted.under_way.push((request.rule_id.clone(), build.id.clone()));
             let state = if build.queued { "queued" } else { "running" };
-            let commit = short(request.commit.as_deref().unwrap_or_default());
-            let reason = format!(
-                "{commit} of {} is {state} already as build #{}",
-                request.source_name, build.number
-            );
+            let name = &request.source_name;
+            let what = match request.commit.as_deref() {
+                Some(commit) => format!("{} of {name}", short(commit)),
+                None => name.clone(),
+            };
+            let reason = format!("{what} is {state} already as build #{}", build.number);
             return Ok((Outcome::Duplicate, reason));
         }
         let next = self.numbers.get_mut(&new.repository_id).ok_or_else(|| {
@@ -207,12 +214,10 @@ impl<'a> Group<'a> {
 
 /// The build that makes a request needless. One that may be skipped is no replacement for one that may not.
 fn needless<'w>(request: &BuildRequest, waiting: &'w [Waiting]) -> Option<&'w Waiting> {
-    let commit = request.commit.as_deref().filter(|_| request.unless_under_way)?;
-    waiting.iter().find(|build| {
-        build.commit.as_deref() == Some(commit)
-            && !build.cancel_requested
-            && (request.before.is_some() || build.before.is_none())
-    })
+    let is_same = |build: &Waiting| request.commit.is_none() || build.commit == request.commit;
+    let is_as_good = |build: &Waiting| request.before.is_some() || build.before.is_none();
+    let mut waiting = waiting.iter().filter(|_| request.unless_under_way);
+    waiting.find(|build| is_same(build) && is_as_good(build) && !build.cancel_requested)
 }
 
 /// What a build is compared with that takes the place of others: what the first of them was, so that no change between is

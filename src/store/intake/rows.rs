@@ -97,13 +97,13 @@ impl Superseded {
 }
 
 impl<'a> Rows<'a> {
-    /// Who asked for builds in which repository, each once; webhooks are nobody's doing.
+    /// Who asked for builds in which repository, each once; webhooks and schedules are nobody's doing.
     fn contributions(&self) -> BTreeMap<(&'a str, &'a RepositoryId), DateTime<Utc>> {
         let by = |row: &BuildRow<'a>| match &row.request.cause {
             Cause::Manual { user } | Cause::Create { user } | Cause::Retry { user, .. } => {
                 Some(((user.as_str(), &row.new.repository_id), row.new.received_at))
             }
-            Cause::Push { .. } | Cause::BaseImage { .. } => None,
+            Cause::Push { .. } | Cause::BaseImage { .. } | Cause::Schedule { .. } => None,
         };
         self.builds.iter().filter_map(by).collect()
     }

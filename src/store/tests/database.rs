@@ -10,7 +10,7 @@ use crate::{
     },
     store::{
         build_history, builds, deliveries, intake, logs, path_filters as path_filter_sql, queue as queue_sql,
-        repository_lists, tags as tags_sql,
+        repository_lists, schedules as schedules_sql, tags as tags_sql,
     },
 };
 
@@ -250,6 +250,8 @@ async fn what_is_asked_often_is_answered_from_an_index() {
             deliveries::NEWEST_OF_OUTCOME,
             "INDEX deliveries_by_outcome (repository_id=? AND outcome=? AND id<?)",
         ),
+        (schedules_sql::DUE, "INDEX rules_by_next_at (schedule_next_at<?)"),
+        (schedules_sql::NEXT, "COVERING INDEX rules_by_next_at"),
         (build_history::HISTORY, "INDEX builds_by_repository (repository_id=?)"),
         (
             tags_sql::FIRST_TAGS,

@@ -19,9 +19,11 @@ mod registries;
 mod repositories;
 mod repository_documents;
 mod repository_lists;
+mod schedules;
 mod sessions;
 mod tags;
 mod users;
+mod waves;
 
 use std::{collections::BTreeMap, future::Future, path::PathBuf};
 
@@ -114,6 +116,7 @@ pub(super) fn rule(source: &str, docker_tag: &str) -> Rule {
         platforms: vec![],
         build_args: BTreeMap::new(),
         paths: vec![],
+        schedule: None,
     }
 }
 
@@ -199,6 +202,7 @@ pub(super) fn delivery(repository: &Repository, requests: Vec<BuildRequest>) -> 
         commit: None,
         decided: vec![],
         requests,
+        takes: None,
     }
 }
 

@@ -73,6 +73,7 @@ pub async fn save(
         if let Some(saved) = web.store.put_repository(known, &new, &change).await? {
             // It may be private now.
             web.signals.access_changed();
+            web.signals.schedules_changed();
             web.store
                 .record_contribution(&actor.name, &saved.repository.id, new.now)
                 .await?;

@@ -13,12 +13,13 @@ use crate::{
         limits::Limits,
         repository::{Provider, Repository, Visibility},
         rule::{Rule, SourceType},
+        schedule::Schedule,
     },
     store::Build,
     web::{
         Web,
         auth::Caller,
-        json::{UniqueMap, object, objects, present},
+        json::{UniqueMap, object, object_or_null, objects, present},
         problem::Problem,
     },
 };
@@ -82,6 +83,8 @@ struct RuleDocument {
     /// Only for those who may change the repository.
     #[serde(skip_serializing_if = "Option::is_none")]
     build_args: Option<BTreeMap<String, String>>,
+    /// When it builds without a push; null: never.
+    schedule: Option<Schedule>,
 }
 
 /// Where a forge or a registry reports to.
@@ -179,6 +182,7 @@ fn show_rule(rule: Rule, is_editor: bool) -> RuleDocument {
         paths: rule.paths,
         platforms: rule.platforms,
         build_args: is_editor.then_some(rule.build_args),
+        schedule: rule.schedule,
     }
 }
 
@@ -356,6 +360,9 @@ pub struct RuleInput {
     #[serde(default)]
     #[schema(value_type = BTreeMap<String, String>)]
     pub build_args: UniqueMap<String>,
+    /// When it builds without a push; null: never. Not more often than every ten minutes.
+    #[serde(default, deserialize_with = "object_or_null")]
+    pub schedule: Option<Schedule>,
 }
 
 fn yes() -> bool {

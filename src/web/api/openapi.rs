@@ -18,7 +18,7 @@ use crate::web::{
     Web,
     parameters::Query,
     problem::{self, Problem},
-    webhooks,
+    registry_webhooks, webhooks,
 };
 
 #[derive(OpenApi)]
@@ -65,6 +65,7 @@ pub fn described_routes() -> OpenApiRouter<Web> {
         .merge(members::routes())
         .merge(audit::routes())
         .merge(webhooks::routes())
+        .merge(registry_webhooks::routes())
 }
 
 /// What may be answered to any request to the API: a bad token, a parameter that is not known, no database.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::document::{CredentialsInput, RepositoryInput, RuleInput, SourceInput};
 use crate::{
     domain::{
-        base::circle_through,
+        base_graph::circle_through,
         ids::{RepositoryId, RuleId},
         image::ImageReference,
         limits::Limits,
@@ -225,6 +225,7 @@ fn checked_rule(index: usize, input: &RuleInput, errors: &mut Vec<FieldError>) -
         platforms: input.platforms.clone(),
         build_args: input.build_args.0.clone(),
         paths: input.paths.clone(),
+        schedule: input.schedule.clone(),
     };
     let mut refuse =
         |field: &str, message: String| errors.push(FieldError::new(format!("rules[{index}].{field}"), message));

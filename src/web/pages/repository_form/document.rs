@@ -171,6 +171,7 @@ fn rule(rule: &RuleFields) -> Value {
         "cache": rule.cache,
         "build_args": arguments,
         "paths": rule.patterns(),
+        "schedule": rule.schedule.read(),
     })
 }
 

@@ -2,7 +2,10 @@
 
 use secrecy::SecretString;
 
-use crate::domain::repository::{Provider, Repository, Visibility};
+use crate::domain::{
+    repository::{Provider, Repository, Visibility},
+    schedule::Schedule,
+};
 
 /// Most rows of each kind; the document's own bound is the same.
 const MOST_ROWS: usize = 200;
@@ -49,6 +52,43 @@ pub struct RuleFields {
     pub build_args: Vec<ArgumentFields>,
     /// Patterns, one a line.
     pub paths: String,
+    pub schedule: ScheduleFields,
+}
+
+/// When a rule builds without a push; an empty expression: never.
+#[derive(Debug, Default, Clone)]
+pub struct ScheduleFields {
+    pub cron: String,
+    /// Empty: UTC.
+    pub time_zone: String,
+    pub no_cache: bool,
+}
+
+impl ScheduleFields {
+    fn of(schedule: &Schedule) -> Self {
+        Self {
+            cron: schedule.cron.clone(),
+            time_zone: schedule.time_zone.clone(),
+            no_cache: schedule.no_cache,
+        }
+    }
+
+    /// Whether something was typed.
+    pub fn is_used(&self) -> bool {
+        !self.cron.trim().is_empty()
+    }
+
+    /// The schedule as it was typed, right or wrong.
+    pub fn read(&self) -> Option<Schedule> {
+        self.is_used().then(|| Schedule {
+            cron: self.cron.trim().to_owned(),
+            time_zone: match self.time_zone.trim() {
+                "" => "UTC".to_owned(),
+                zone => zone.to_owned(),
+            },
+            no_cache: self.no_cache,
+        })
+    }
 }
 
 #[derive(Debug, Default, Clone)]
@@ -115,6 +155,9 @@ impl RuleFields {
             "autobuild" => self.autobuild = true,
             "cache" => self.cache = true,
             "paths" => self.paths = value,
+            "schedule.cron" => self.schedule.cron = value,
+            "schedule.time_zone" => self.schedule.time_zone = value,
+            "schedule.no_cache" => self.schedule.no_cache = true,
             _ => {
                 let Some((argument, field)) = row(&mut self.build_args, "build_args", field) else {
                     return false;
@@ -184,6 +227,7 @@ impl RepositoryForm {
                     })
                     .collect(),
                 paths: rule.paths.join("\n"),
+                schedule: rule.schedule.as_ref().map(ScheduleFields::of).unwrap_or_default(),
             })
             .collect();
         form.build_secrets = repository
