@@ -61,7 +61,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "vault",
         ],
     ),
-    ("watcher", &["registry"]),
+    (
+        "watcher",
+        &[
+            "clock", "domain", "intake", "registry", "secrets", "signals", "store", "vault",
+        ],
+    ),
     (
         "web",
         &[
@@ -104,6 +109,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "store",
             "tokens",
             "vault",
+            "watcher",
             "web",
             "worker",
         ],

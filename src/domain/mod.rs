@@ -4,12 +4,12 @@
 
 pub mod access;
 pub mod audit;
-pub mod base;
 pub mod base_graph;
 pub mod build;
 pub mod context;
 pub mod delivery;
 pub mod disk;
+pub mod dockerfile;
 pub mod documents;
 pub mod engine_health;
 pub mod event;

@@ -29,6 +29,8 @@ pub struct EngineInfo {
     pub api_version: String,
     /// Whether builds can go through BuildKit.
     pub buildkit: bool,
+    /// What it runs on: `linux/amd64`; empty where it does not say.
+    pub platform: String,
 }
 
 impl Engine {
@@ -51,6 +53,10 @@ impl Engine {
             .address
             .ask(|docker| async move { docker.version().await })
             .await??;
+        let platform = match (version.os, version.arch) {
+            (Some(os), Some(arch)) => format!("{os}/{arch}"),
+            _ => String::new(),
+        };
         let (Some(version), Some(api_version)) = (version.version, version.api_version) else {
             return Err(EngineError::Unavailable(
                 "the engine does not say its version".to_owned(),
@@ -68,6 +74,7 @@ impl Engine {
             version,
             api_version,
             buildkit,
+            platform,
         })
     }
 }

@@ -83,7 +83,7 @@ pub struct Triggered {
 /// What a retry builds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetryInputs {
-    /// The same commit, at the old place in the order of pushes.
+    /// The same commit on the same base images, at the old place in the order of pushes.
     Same,
     /// What the ref points to now.
     Refresh,
@@ -205,7 +205,7 @@ impl Intake {
             RetryInputs::Refresh => (None, None, None),
         };
         let plan = match inputs {
-            RetryInputs::Same => build.plan.clone(),
+            RetryInputs::Same => on_the_same_images(build),
             RetryInputs::Refresh => self.current_plan(repository, build)?,
         };
         let request = BuildRequest {
@@ -279,6 +279,15 @@ impl Intake {
     async fn record(&self, delivery: NewDelivery) -> Result<Accepted, IntakeError> {
         self.writer.record(delivery).await?.ok_or(IntakeError::Gone)
     }
+}
+
+/// The plan of a build with the base images that it used, as far as it told: so that the same inputs are the same.
+fn on_the_same_images(build: &Build) -> Plan {
+    let mut plan = build.plan.clone();
+    let used = build.base_images.iter().filter(|image| !image.pinned);
+    plan.base_digests
+        .extend(used.filter_map(|image| Some((image.name.clone(), image.digest.clone()?))));
+    plan
 }
 
 /// How long the sender of a webhook is asked to wait when it cannot be taken now.

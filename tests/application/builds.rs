@@ -355,6 +355,39 @@ async fn canceling_twice_is_as_good_as_once() {
 }
 
 #[tokio::test]
+async fn a_retry_of_the_same_inputs_stands_on_the_same_base_images_and_a_refresh_on_what_they_are_by_then() {
+    let app = App::start().await;
+    app.app().await;
+    let first = app.trigger().await;
+    let leased = app.claim().await;
+    let digest = |letter: &str| Some(format!("sha256:{}", letter.repeat(64)));
+    let base = |name: &str, digest: Option<String>, pinned: bool| BaseImage {
+        name: name.to_owned(),
+        digest,
+        pinned,
+    };
+    let used = [
+        base("docker.io/library/alpine:3.20", digest("a"), false),
+        base("docker.io/library/debian:12", digest("b"), true),
+        base("r.example.com/unknown:1", None, false),
+    ];
+    let failed = Ending::Failed(Failure::new(ErrorKind::Build, "x"));
+    let now = hullworks::clock::Clock::system().now();
+    app.store.finish(&leased.lease, &failed, &used, now).await.unwrap();
+    let retried = async |inputs: &str| {
+        let path = format!("/api/v1/builds/{first}/retry");
+        let (status, started) = app.post(&path, json!({ "inputs": inputs })).await;
+        assert_eq!(status, 202, "{started:#}");
+        let leased = app.claim().await;
+        app.finish(&leased.lease, failed.clone()).await;
+        leased.build.plan.base_digests
+    };
+    let exact = [("docker.io/library/alpine:3.20".to_owned(), digest("a").unwrap())];
+    assert_eq!(retried("same").await, exact.into());
+    assert_eq!(retried("refresh").await, [].into());
+}
+
+#[tokio::test]
 async fn a_running_and_an_ended_build_show_what_became_of_them() {
     let app = App::start().await;
     app.app().await;
@@ -390,7 +423,7 @@ async fn a_running_and_an_ended_build_show_what_became_of_them() {
     );
     assert_eq!(
         build["base_images"],
-        json!([{ "name": base.name, "digest": base.digest }])
+        json!([{ "name": base.name, "digest": base.digest, "pinned": false }])
     );
     assert_eq!(
         (&build["commit"], &build["commit_message"]),

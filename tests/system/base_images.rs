@@ -348,7 +348,7 @@ async fn a_crash_in_the_middle_of_a_wave_resumes_it() {
 async fn two_servers_on_one_database_rebuild_once() {
     let database = Database::create().await;
     let options = || Options {
-        database_url: Some(database.url.clone()),
+        database_url: Some(database.url().to_string()),
         ..Options::with_settings(PROMPT)
     };
     let world = World::with(options()).await;

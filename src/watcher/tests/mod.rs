@@ -309,5 +309,6 @@ fn rule(source: &str, docker_tag: &str) -> Rule {
         target: String::new(),
         platforms: vec![],
         build_args: BTreeMap::new(),
+        schedule: None,
     }
 }
