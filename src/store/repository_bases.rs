@@ -154,10 +154,7 @@ async fn detected(
             query.fetch_all(c).await
         })?;
         for (build, name, digest, pinned) in rows {
-            found
-                .entry(build)
-                .or_default()
-                .push(BaseImage { name, digest, pinned });
+            found.entry(build).or_default().push(BaseImage { name, digest, pinned });
         }
     }
     Ok(found)

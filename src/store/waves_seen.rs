@@ -7,18 +7,18 @@ use super::{
 use crate::domain::{ids::WaveId, wave::ItemState};
 
 impl Store {
-    /// Waves, the newest first: those that settle, and those of whose items the reader may see one. `before`: only those
-    /// older than this one.
+    /// Waves, the newest first: those of whose items the reader may see one, and the one that settles and has none yet, if
+    /// `with_settling` says so. `before`: only those older than this one.
     pub async fn waves_seen(
         &self,
-        sight: &Sight,
+        (sight, with_settling): (&Sight, bool),
         before: Option<&WaveId>,
         limit: u32,
     ) -> Result<Vec<Wave>, StoreError> {
         let mut reader = self.reader().await?;
         let rows: Vec<WaveRow> = on!(reader.handle(), c => {
             sqlx::query_as(select_waves!(
-                "where id < $3 and ($1 or state = 'settling' or exists (select 1 from wave_items i \
+                "where id < $3 and ($1 or (state = 'settling' and $5) or exists (select 1 from wave_items i \
                  join repositories r on r.id = i.repository_id where i.wave_id = waves.id \
                  and (r.visibility = 'public' \
                  or r.namespace in (select namespace from readable_namespaces where user_id = $2)))) \
@@ -28,6 +28,7 @@ impl Store {
             .bind(sight.user())
             .bind(before.map_or(super::AFTER_EVERY_ID, WaveId::as_str))
             .bind(i64::from(limit))
+            .bind(with_settling)
             .fetch_all(c)
             .await
         })?;
