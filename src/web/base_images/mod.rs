@@ -19,7 +19,7 @@ pub use self::{
     images::{
         ImageSummary, ImageVersionSeen, ImageView, StandingOn, VersionWave, image, images, look_now, may_look_now,
     },
-    outdated::{OutdatedBase, outdated},
+    outdated::{OutdatedBase, count_outdated, outdated},
     repository::{BaseUse, RepositoryBase, Watch, of_repository},
     steering::{cancel, pause, steerable, throttle},
     waves::{ItemView, MoveView, WaveDetail, WaveView, wave, waves},
