@@ -6,6 +6,7 @@ pub mod access;
 pub mod audit;
 pub mod base_graph;
 pub mod build;
+pub mod circles;
 pub mod context;
 pub mod delivery;
 pub mod disk;

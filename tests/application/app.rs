@@ -42,6 +42,7 @@ pub const HOOK_SECRET: &str = "canary-of-the-hook";
 pub struct App {
     pub store: Store,
     pub clock: Clock,
+    pub intake: Intake,
     /// Seconds by which its clock is ahead.
     ahead: Arc<AtomicI64>,
     pub logs: Arc<BuildLogs>,
@@ -131,7 +132,7 @@ impl App {
         let engine = watch::Sender::new(EngineHealth::Up("20.10.24".to_owned()));
         let router = web::router(AppState {
             store: store.clone(),
-            intake,
+            intake: intake.clone(),
             vault,
             clock: clock.clone(),
             signals,
@@ -153,6 +154,7 @@ impl App {
         Self {
             store,
             clock,
+            intake,
             ahead,
             logs,
             scheduler,
