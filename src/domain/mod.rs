@@ -13,6 +13,7 @@ pub mod disk;
 pub mod documents;
 pub mod engine_health;
 pub mod event;
+pub mod graph_layout;
 pub mod ids;
 pub mod image;
 pub mod limits;
