@@ -237,6 +237,12 @@ async fn complete(mut handle: Handle<'_>, row: Row) -> Result<HookTarget, StoreE
     let links: Vec<String> = on!(handle.reborrow(), c => {
         sqlx::query_scalar("select image from links where repository_id = $1 order by image").bind(&row.id).fetch_all(c).await
     })?;
+    let ignored_base_images: Vec<String> = on!(handle.reborrow(), c => {
+        sqlx::query_scalar("select image from ignored_bases where repository_id = $1 order by image")
+            .bind(&row.id)
+            .fetch_all(c)
+            .await
+    })?;
     let build_secrets: Vec<String> = on!(handle, c => {
         sqlx::query_scalar("select name from build_secrets where repository_id = $1 order by name")
             .bind(&row.id)
@@ -260,6 +266,7 @@ async fn complete(mut handle: Handle<'_>, row: Row) -> Result<HookTarget, StoreE
         hook_id: row.hook_id.into(),
         links,
         detect_base_images: row.detect_base_images,
+        ignored_base_images,
         limits: Limits {
             timeout_seconds: row.timeout_seconds.map(i64::unsigned_abs),
             memory_bytes: row.memory_bytes.map(i64::unsigned_abs),

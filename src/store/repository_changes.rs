@@ -24,6 +24,8 @@ pub struct RepositoryChange {
     pub rules: Vec<Rule>,
     pub links: Vec<String>,
     pub detect_base_images: bool,
+    /// Images whose moves it does not follow, fully named.
+    pub ignored_base_images: Vec<String>,
     pub limits: Limits,
     /// Names that stay or are set; all others are removed. The value is sealed; `None` keeps what is stored.
     pub build_secrets: Option<Vec<(String, Option<Vec<u8>>)>>,
@@ -79,6 +81,7 @@ impl Store {
         write_search_text(&mut tx, id, change).await?;
         write_rules(&mut tx, id, &change.rules).await?;
         write_links(&mut tx, id, &change.links).await?;
+        write_ignored_bases(&mut tx, id, &change.ignored_base_images).await?;
         if let Some(secrets) = &change.build_secrets {
             write_build_secrets(&mut tx, id, secrets).await?;
         }
@@ -263,6 +266,27 @@ async fn write_links(tx: &mut Tx, repository: &RepositoryId, links: &[String]) -
             sqlx::query("insert into links (repository_id, image) values ($1, $2) on conflict do nothing")
                 .bind(repository.as_str())
                 .bind(link)
+                .execute(c)
+                .await
+                .map(drop)
+        })?;
+    }
+    Ok(())
+}
+
+async fn write_ignored_bases(tx: &mut Tx, repository: &RepositoryId, images: &[String]) -> Result<(), StoreError> {
+    on!(tx.handle(), c => {
+        sqlx::query("delete from ignored_bases where repository_id = $1")
+            .bind(repository.as_str())
+            .execute(c)
+            .await
+            .map(drop)
+    })?;
+    for image in images {
+        on!(tx.handle(), c => {
+            sqlx::query("insert into ignored_bases (repository_id, image) values ($1, $2) on conflict do nothing")
+                .bind(repository.as_str())
+                .bind(image)
                 .execute(c)
                 .await
                 .map(drop)

@@ -128,6 +128,7 @@ pub(super) fn change(name: &str) -> RepositoryChange {
         rules: vec![rule("main", "latest")],
         links: vec![],
         detect_base_images: true,
+        ignored_base_images: vec![],
         limits: Default::default(),
         build_secrets: None,
         credentials: SourceSecret::Keep,

@@ -73,6 +73,8 @@ pub async fn save(
         if let Some(saved) = web.store.put_repository(known, &new, &change).await? {
             // It may be private now.
             web.signals.access_changed();
+            // It may stand on other images now.
+            web.signals.base_images_changed();
             web.store
                 .record_contribution(&actor.name, &saved.repository.id, new.now)
                 .await?;
@@ -139,6 +141,10 @@ fn changed_fields(before: &Repository, after: &Repository) -> Vec<&'static str> 
         (
             "detect_base_images",
             before.detect_base_images != after.detect_base_images,
+        ),
+        (
+            "ignored_base_images",
+            before.ignored_base_images != after.ignored_base_images,
         ),
         ("limits", before.limits != after.limits),
     ];

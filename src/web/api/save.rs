@@ -50,7 +50,8 @@ pub async fn checked_change(
         .enumerate()
         .map(|(index, rule)| checked_rule(index, rule, &mut errors))
         .collect();
-    let links = check_links(&input.links, &mut errors);
+    let links = check_images("links", &input.links, &mut errors);
+    let ignored_base_images = check_images("ignored_base_images", &input.ignored_base_images, &mut errors);
     let limits = check_limits(input, &mut errors);
     let build_secrets = seal_build_secrets(web, id, input, existing, &mut errors);
     check_build_args(input, existing, &mut errors);
@@ -81,6 +82,7 @@ pub async fn checked_change(
         rules,
         links,
         detect_base_images: input.detect_base_images,
+        ignored_base_images,
         limits,
         build_secrets,
         credentials,
@@ -127,6 +129,7 @@ fn check_sizes(input: &RepositoryInput, errors: &mut Vec<FieldError>) {
     for (field, count) in [
         ("rules", input.rules.len()),
         ("links", input.links.len()),
+        ("ignored_base_images", input.ignored_base_images.len()),
         (
             "build_secrets",
             input.build_secrets.as_ref().map_or(0, |secrets| secrets.0.len()),
@@ -242,12 +245,12 @@ fn checked_rule(index: usize, input: &RuleInput, errors: &mut Vec<FieldError>) -
 }
 
 /// Fully named, sorted, each once.
-fn check_links(links: &[String], errors: &mut Vec<FieldError>) -> Vec<String> {
-    let mut named = Vec::with_capacity(links.len());
-    for (index, link) in links.iter().enumerate() {
-        match ImageReference::parse(link) {
+fn check_images(field: &str, images: &[String], errors: &mut Vec<FieldError>) -> Vec<String> {
+    let mut named = Vec::with_capacity(images.len());
+    for (index, image) in images.iter().enumerate() {
+        match ImageReference::parse(image) {
             Ok(image) => named.push(image.to_string()),
-            Err(error) => errors.push(FieldError::new(format!("links[{index}]"), error.to_string())),
+            Err(error) => errors.push(FieldError::new(format!("{field}[{index}]"), error.to_string())),
         }
     }
     named.sort();
