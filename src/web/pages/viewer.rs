@@ -129,7 +129,12 @@ impl Viewer {
 
     pub fn main_links(&self) -> Vec<MainLink> {
         let path = self.path.split('?').next().unwrap_or_default();
-        let mut links = vec![("/explore", "Explore"), ("/builds", "Builds"), ("/queue", "Queue")];
+        let mut links = vec![
+            ("/explore", "Explore"),
+            ("/builds", "Builds"),
+            ("/queue", "Queue"),
+            ("/bases", "Base images"),
+        ];
         if self.name().is_some() {
             links.insert(0, ("/", "Repositories"));
         }
