@@ -9,6 +9,7 @@ mod badge;
 mod bases;
 mod build;
 mod build_actions;
+mod build_bases;
 mod build_chart;
 mod build_failure;
 mod build_list;

@@ -23,11 +23,12 @@ use super::{
     words::{When, short},
 };
 use crate::{
-    domain::{build::BaseImage, documents::Document},
+    domain::{build::BaseImage, documents::Document, repository::Repository},
     store::RepositoryDocuments,
     web::{
         Web,
         auth::visible_repository,
+        base_images::{self, RepositoryBase},
         parameters::{Query, Segments},
         problem::Problem,
     },
@@ -61,6 +62,8 @@ struct Overview {
     /// The build that README, Dockerfile and base images are of.
     of_build: Option<OfBuild>,
     bases: Vec<BaseRow>,
+    /// What it stands on that has moved since.
+    behind: Option<Behind>,
     tags: Vec<TagRow>,
     source: SourceAddress,
     updated: When,
@@ -87,6 +90,13 @@ struct Dockerfile {
 struct OfBuild {
     path: String,
     number: i64,
+}
+
+/// Base images of which something here was built on an old version.
+struct Behind {
+    names: Vec<String>,
+    /// Since when the first of them is.
+    since: Option<When>,
 }
 
 struct BaseRow {
@@ -126,6 +136,7 @@ async fn overview(
         Some(tag) => format!("docker pull {}:{}", image_for_pull(&image, &tag.image), tag.tag),
         None => format!("docker pull {image}"),
     };
+    let behind = Behind::find(&web, &viewer, &repository).await?;
     let page = Overview {
         badge: Badge::new(&web.settings.base_url, &repository.name.to_string()),
         pull,
@@ -139,6 +150,7 @@ async fn overview(
         bases: build
             .map(|build| build.base_images.into_iter().map(BaseRow::new).collect())
             .unwrap_or_default(),
+        behind,
         tags: tags.into_iter().map(|tag| TagRow::new(tag, &image, now)).collect(),
         source: SourceAddress::new(&repository.source.url),
         updated: When::new(repository.updated_at, now),
@@ -211,6 +223,18 @@ impl Dockerfile {
             lines,
             is_cut,
         }
+    }
+}
+
+impl Behind {
+    async fn find(web: &Web, viewer: &Viewer, repository: &Repository) -> Result<Option<Self>, Problem> {
+        let mut bases = base_images::of_repository(web, &viewer.caller, repository).await?;
+        bases.retain(RepositoryBase::is_outdated);
+        let since = bases.iter().filter_map(RepositoryBase::behind_since).min();
+        Ok((!bases.is_empty()).then(|| Self {
+            since: since.map(|since| When::new(since, viewer.now)),
+            names: bases.into_iter().map(|base| base.familiar).collect(),
+        }))
     }
 }
 
