@@ -9,6 +9,7 @@ mod access;
 mod administration;
 mod app;
 mod audit;
+mod base_pages;
 mod browser;
 mod build_page;
 mod build_pages;
