@@ -39,6 +39,14 @@ pub struct ImageSummary {
     pub outdated: usize,
 }
 
+impl ImageSummary {
+    /// What lists are sorted by.
+    pub fn key(&self) -> String {
+        let WatchKey { image, access } = &self.watched.key;
+        format!("{image}\n{access}")
+    }
+}
+
 /// A watched image as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageView {
@@ -101,6 +109,8 @@ pub async fn images(web: &Web, caller: &Caller, only_outdated: bool) -> Result<V
             images.push(summary);
         }
     }
+    // The databases differ in how they sort.
+    images.sort_by_key(ImageSummary::key);
     Ok(images)
 }
 
@@ -129,31 +139,34 @@ pub async fn image(web: &Web, caller: &Caller, name: &str, access: Option<&str>)
     })
 }
 
-/// Has an image looked at as soon as that can be: for administrators, and for those who may write where something stands on
-/// it. Answers its full name.
+/// Has an image looked at as soon as that can be. Answers its full name.
 pub async fn look_now(web: &Web, caller: &Caller, name: &str) -> Result<String, Problem> {
+    let image = may_look_now(web, caller, name).await?;
+    if !web.store.look_at_image_now(&image, web.clock.now()).await? {
+        return Err(Problem::not_found("base image"));
+    }
+    web.signals.base_images_changed();
+    Ok(image)
+}
+
+/// The full name of an image, if the caller may have it looked at: administrators may, and those who may write where
+/// something stands on it. 401 without a credential, 404 where it may not be seen, 403 where it may only be seen.
+pub async fn may_look_now(web: &Web, caller: &Caller, name: &str) -> Result<String, Problem> {
     caller.user()?;
     let seen = Seen::by(web, caller).await?;
     let watches = watches(web, caller, &seen, name).await?;
-    let missing = || Problem::not_found("base image");
-    let image = watches
-        .first()
-        .map(|watched| watched.key.image.clone())
-        .ok_or_else(missing)?;
+    let image = watches.into_iter().next().map(|watched| watched.key.image);
+    let image = image.ok_or_else(|| Problem::not_found("base image"))?;
     let targets = seen.graph.standing_on(&image).iter();
     let may_write = targets
         .map(|&target| seen.graph.targets()[target].name.namespace())
         .any(|namespace| caller.has_role(namespace, Role::Write));
-    if !may_write && !caller.is_admin() {
-        return Err(Problem::forbidden(
+    match may_write || caller.is_admin() {
+        true => Ok(image),
+        false => Err(Problem::forbidden(
             "this takes the role write in a namespace of which a repository stands on the image",
-        ));
+        )),
     }
-    if !web.store.look_at_image_now(&image, web.clock.now()).await? {
-        return Err(missing());
-    }
-    web.signals.base_images_changed();
-    Ok(image)
 }
 
 /// By whose credentials an image is watched, as far as the caller may see it.

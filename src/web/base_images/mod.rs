@@ -14,11 +14,13 @@ mod waves;
 pub use self::{
     consequences::{DryRun, DryRunItem, consequences},
     graph::{GraphEdge, GraphNode, Picture, graph},
-    images::{ImageSummary, ImageVersionSeen, ImageView, StandingOn, VersionWave, image, images, look_now},
+    images::{
+        ImageSummary, ImageVersionSeen, ImageView, StandingOn, VersionWave, image, images, look_now, may_look_now,
+    },
     outdated::{OutdatedBase, outdated},
     repository::{BaseUse, RepositoryBase, Watch, of_repository},
-    steering::{cancel, pause, throttle},
-    waves::{ItemView, MoveView, WaveDetail, WaveView, visible_parent, wave, waves},
+    steering::{cancel, pause, steerable, throttle},
+    waves::{ItemView, MoveView, WaveDetail, WaveView, wave, waves},
 };
 use crate::domain::image::ImageReference;
 

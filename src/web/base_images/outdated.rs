@@ -31,6 +31,18 @@ pub struct OutdatedBase {
     pub behind_since: Option<DateTime<Utc>>,
 }
 
+impl OutdatedBase {
+    /// What lists are sorted by: the longest behind first, those last of which that is not known.
+    pub fn key(&self) -> String {
+        let since = self.behind_since.unwrap_or(DateTime::<Utc>::MAX_UTC).timestamp_micros();
+        let (kind, source) = (self.source_type.as_str(), &self.source_name);
+        format!(
+            "{since:020}\n{}\n{kind}\n{source}\n{}\n{}",
+            self.repository, self.image, self.build
+        )
+    }
+}
+
 /// What stands on old versions, as far as the caller may see it: the longest behind first.
 pub async fn outdated(web: &Web, caller: &Caller) -> Result<Vec<OutdatedBase>, Problem> {
     let seen = Seen::by(web, caller).await?;
@@ -67,13 +79,6 @@ pub async fn outdated(web: &Web, caller: &Caller) -> Result<Vec<OutdatedBase>, P
             }
         }
     }
-    outdated.sort_by_key(|row| {
-        (
-            row.behind_since.unwrap_or(DateTime::<Utc>::MAX_UTC),
-            row.repository.to_string(),
-            row.source_name.clone(),
-            row.image.clone(),
-        )
-    });
+    outdated.sort_by_key(OutdatedBase::key);
     Ok(outdated)
 }

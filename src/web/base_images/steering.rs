@@ -79,7 +79,8 @@ pub async fn cancel(web: &Web, (caller, origin): (&Caller, &Origin), id: &str) -
     Ok(())
 }
 
-async fn steerable(web: &Web, caller: &Caller, id: &str) -> Result<Wave, Problem> {
+/// A wave, if the caller may steer it: 401 without a credential, 403 for all but administrators, 404 if there is none.
+pub async fn steerable(web: &Web, caller: &Caller, id: &str) -> Result<Wave, Problem> {
     caller.admin()?;
     let wave = web.store.wave(&WaveId::from(id)).await?;
     wave.ok_or_else(|| Problem::not_found("wave"))

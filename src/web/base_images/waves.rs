@@ -133,13 +133,6 @@ pub async fn wave(web: &Web, caller: &Caller, id: &str) -> Result<WaveDetail, Pr
     })
 }
 
-/// The id of a build, if the caller may see it: what is told of a build that a private one led to does not name that one.
-pub async fn visible_parent(web: &Web, caller: &Caller, parent: &BuildId) -> Result<Option<BuildId>, Problem> {
-    let build = web.store.build(parent).await?;
-    let visible = build.filter(|build| caller.may_see(build.repository.namespace(), build.visibility));
-    Ok(visible.map(|build| build.id))
-}
-
 fn shows(seen: &Seen, caller: &Caller, moved: &WaveMove) -> bool {
     if seen.is_everything {
         return true;
@@ -173,18 +166,17 @@ async fn view(
     wave: Wave,
     counts: Vec<(ItemState, i64)>,
 ) -> Result<WaveView, Problem> {
-    let mut moves = Vec::new();
-    for moved in wave
+    let moves: Vec<&WaveMove> = wave
         .moves
         .iter()
         .filter(|moved| !moved.is_inner && shows(seen, caller, moved))
-    {
-        let parent = match &moved.parent {
-            Some(parent) => visible_parent(web, caller, parent).await?,
-            None => None,
-        };
-        moves.push(show_move(moved, parent));
-    }
+        .collect();
+    let parents: Vec<&BuildId> = moves.iter().filter_map(|moved| moved.parent.as_ref()).collect();
+    let readable = web.store.readable_builds(&parents, &caller.sight()).await?;
+    let moves = moves
+        .into_iter()
+        .map(|moved| show_move(moved, moved.parent.clone().filter(|parent| readable.contains(parent))))
+        .collect();
     Ok(WaveView {
         id: wave.id,
         state: wave.state,
