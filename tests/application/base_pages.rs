@@ -7,6 +7,7 @@ use hullworks::{
         ids::{BuildId, WaveId},
         wave::ItemState,
     },
+    intake::Rebuild,
     store::{PushedTag, Sighting, WatchKey, WaveMove},
 };
 use reqwest::Method;
@@ -60,12 +61,12 @@ async fn finish_next(app: &App, name: &str, bases: &[(&str, &str)]) -> BuildId {
     leased.build.id
 }
 
-/// `ann/base` on alpine, `ann/app` on both, and a private `ann/hidden` on alpine; alpine was seen as they were built on it.
+/// `ann/base` on alpine, `ann/app` on both, and a private `ann/unseen` on alpine; alpine was seen as they were built on it.
 async fn furnish(app: &App) -> BuildId {
     let base = "r.example.com/ann/base:latest";
     built(app, "base", "public", &[(ALPINE, OLD)]).await;
     let build = built(app, "app", "public", &[(base, "sha256:base"), (ALPINE, OLD)]).await;
-    built(app, "hidden", "private", &[(ALPINE, OLD)]).await;
+    built(app, "unseen", "private", &[(ALPINE, OLD)]).await;
     seen(app, OLD).await;
     build
 }
@@ -143,11 +144,12 @@ async fn what_is_outdated_is_told_where_it_is_looked_for_and_hidden_from_others(
     app.pass(TimeDelta::days(3));
     seen(&app, NEW).await;
     app.pass(TimeDelta::days(2));
+    let ann = app.browser("ann").await;
     let page = ann.get("/bases/outdated").await;
-    shows(&page, &["ann/app", "ann/base", "ann/hidden", "aaaaaaa", "bbbbbbb", "2 days ago"]);
+    shows(&page, &["ann/app", "ann/base", "ann/unseen", "aaaaaaa", "bbbbbbb", "2 days ago"]);
     let page = stranger.get("/bases/outdated").await;
     shows(&page, &["ann/app", "ann/base"]);
-    hides(&page, &["hidden"]);
+    hides(&page, &["unseen"]);
     shows(&stranger.get("/r/ann/app").await, &["Outdated", "alpine:3.20", "2 days ago"]);
     shows(&stranger.get("/bases").await, &["2</span> outdated"]);
     shows(&stranger.get(&format!("/builds/{build}")).await, &["moved since"]);
@@ -161,12 +163,12 @@ async fn the_graph_is_a_picture_and_a_list_of_what_the_viewer_may_see() {
     shows(&stranger.get("/bases/graph").await, &["Nothing stands on anything yet"]);
     furnish(&app).await;
     let page = app.browser("ann").await.get("/bases/graph").await;
-    shows(&page, &["<svg class=\"graph\"", "ann/hidden:latest", "at docker.io", "from branch main"]);
+    shows(&page, &["<svg class=\"graph\"", "ann/unseen:latest", "at docker.io", "from branch main"]);
     assert_eq!(page.text.matches("class=\"line\"").count(), 4);
     assert!(!page.text.contains("style="), "the policy forbids it");
     let page = stranger.get("/bases/graph").await;
     shows(&page, &["ann/app:latest"]);
-    hides(&page, &["hidden"]);
+    hides(&page, &["unseen"]);
     let page = stranger.get("/bases/graph?base=r.example.com/ann/base:latest").await;
     shows(&page, &["ann/app:latest", "ann/base:latest"]);
     assert_eq!(page.text.matches("class=\"line\"").count(), 1);
@@ -180,11 +182,11 @@ async fn an_image_has_its_versions_and_what_would_follow_from_a_move_in_order() 
     let (ann, stranger) = (app.browser("ann").await, app.stranger());
     let path = "/bases/image?name=alpine:3.20";
     let page = ann.get(path).await;
-    shows(&page, &["If it moved now", "stands on alpine:3.20 itself", "after ", "Look now", "ann/hidden"]);
+    shows(&page, &["If it moved now", "stands on alpine:3.20 itself", "after ", "Look now", "ann/unseen"]);
     let (before, after) = (page.text.find("consequences-title").unwrap(), page.text.find("versions-title").unwrap());
     let order = &page.text[before..after];
     assert!(order.find("ann/base").unwrap() < order.find("ann/app").unwrap(), "{order}");
-    hides(&stranger.get(path).await, &["hidden", "Look now"]);
+    hides(&stranger.get(path).await, &["unseen", "Look now"]);
     assert_eq!(ann.get("/bases/image?name=none:1").await.status, 404);
     assert_eq!(ann.get("/bases/image").await.status, 422);
 
@@ -211,9 +213,9 @@ async fn a_wave_shows_its_items_and_administrators_steer_it() {
     shows(&app.stranger().get("/waves").await, &["0 of 2 images done"]);
     let path = format!("/waves/{wave}");
     let page = ann.get(&path).await;
-    shows(&page, &["0 of 3 images done, 3 waiting.", "waits for ann/base (main)", "aaaaaaa", "bbbbbbb", "ann/hidden"]);
+    shows(&page, &["0 of 3 images done, 3 waiting.", "waits for ann/base (main)", "aaaaaaa", "bbbbbbb", "ann/unseen"]);
     hides(&page, &["Pause", "Builds at once"]);
-    hides(&app.stranger().get(&path).await, &["hidden"]);
+    hides(&app.stranger().get(&path).await, &["unseen"]);
     assert_eq!(ann.get("/waves/0123456789abcdef0123456789abcdef").await.status, 404);
 
     for action in ["pause", "resume", "cancel"] {
@@ -247,18 +249,33 @@ async fn a_build_that_followed_from_a_move_says_what_moved() {
     furnish(&app).await;
     let wave = wave(&app).await;
     let items = app.store.wave_items(&wave).await.unwrap();
-    let cause = Cause::BaseImage {
-        image: ALPINE.to_owned(),
-        from: Some(OLD.to_owned()),
-        to: NEW.to_owned(),
-        parent: Some(items[0].last_build.to_string()),
-        wave: wave.to_string(),
+    let unseen = items.iter().find(|item| item.repository.name() == "unseen").unwrap();
+    let repository = app.store.repository_named(&items[0].repository).await.unwrap().unwrap();
+    let last = app.store.build(&items[0].last_build).await.unwrap().unwrap();
+    let rebuild = Rebuild {
+        id: BuildId::new(),
+        cause: Cause::BaseImage {
+            image: ALPINE.to_owned(),
+            from: Some(OLD.to_owned()),
+            to: NEW.to_owned(),
+            parent: Some(unseen.last_build.to_string()),
+            wave: wave.to_string(),
+        },
+        base_digests: [(ALPINE.to_owned(), NEW.to_owned())].into(),
     };
-    let (_, answer) = app.post("/api/v1/repositories/ann/app/trigger", json!({})).await;
-    let build = BuildId::from(answer["builds"][0]["id"].as_str().unwrap());
+    let build = rebuild.id.clone();
+    app.intake.rebuild(&repository, &last, rebuild).await.unwrap();
     app.store.move_item(&items[0], ItemState::Building, "", Some(&build)).await.unwrap();
-    shows(&app.browser("ann").await.get(&format!("/waves/{wave}")).await, &[&format!("/builds/{build}"), "1 building"]);
-    let _ = cause;
+    let path = format!("/builds/{build}");
+    shows(&app.browser("ann").await.get(&format!("/waves/{wave}")).await, &[&path, "1 building"]);
+    let parent = format!("/builds/{}", unseen.last_build);
+    let sentence = ["New version of", "name=alpine%3A3.20", "aaaaaaa", "bbbbbbb", &format!("/waves/{wave}")];
+    let page = app.browser("ann").await.get(&path).await;
+    shows(&page, &sentence);
+    shows(&page, &[&parent]);
+    let page = app.stranger().get(&path).await;
+    shows(&page, &sentence);
+    hides(&page, &[&parent]);
 }
 
 #[tokio::test]
@@ -269,7 +286,7 @@ async fn links_and_switches_of_a_repository_are_small_forms_for_its_administrato
     let path = "/r/ann/app/bases";
     shows(&ann.get(path).await, &["detected", "Switch off", "Link an image by hand", "Switch detection off", "Look now"]);
     hides(&bob.get(path).await, &["Switch off", "Link an image by hand", "Look now"]);
-    assert_eq!(bob.get("/r/ann/hidden/bases").await.status, 404);
+    assert_eq!(bob.get("/r/ann/unseen/bases").await.status, 404);
     for (action, field) in [("link", "image"), ("unlink", "image"), ("look", "image")] {
         assert_eq!(bob.post(&format!("{path}/{action}"), &[(field, ALPINE)]).await.status, 403, "{action}");
     }

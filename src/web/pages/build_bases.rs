@@ -87,7 +87,7 @@ async fn moved(
         return Ok(None);
     };
     let parent = match parent {
-        Some(parent) => base_images::visible_parent(web, caller, &BuildId::from(parent.as_str())).await?,
+        Some(parent) => visible(web, caller, &BuildId::from(parent.as_str())).await?,
         None => None,
     };
     let wave = web.store.wave(&WaveId::from(wave.as_str())).await?;
@@ -99,6 +99,13 @@ async fn moved(
         parent: parent.map(|parent| parent.to_string()),
         wave: wave.map(|wave| wave.id.to_string()),
     }))
+}
+
+/// The id of a build that is there and that the viewer may see.
+async fn visible(web: &Web, caller: &Caller, id: &BuildId) -> Result<Option<BuildId>, Problem> {
+    let build = web.store.build(id).await?;
+    let visible = build.filter(|build| caller.may_see(build.repository.namespace(), build.visibility));
+    Ok(visible.map(|build| build.id))
 }
 
 /// The page of an image, where it is watched and the viewer may see it.
