@@ -248,29 +248,3 @@ impl Graph {
             .map(str::to_owned)
     }
 }
-
-/// Finds a circle through `start` in a graph of image names (`image -> the images it stands on`).
-///
-/// Returns the images on the circle in order, `start` first and last, or `None` where there is none.
-pub fn circle_through(start: &str, stands_on: &HashMap<String, Vec<String>>) -> Option<Vec<String>> {
-    let mut path = vec![start.to_owned()];
-    let mut seen = HashSet::new();
-    search(start, start, stands_on, &mut seen, &mut path).then_some(path)
-}
-
-fn search(
-    at: &str,
-    goal: &str,
-    stands_on: &HashMap<String, Vec<String>>,
-    seen: &mut HashSet<String>,
-    path: &mut Vec<String>,
-) -> bool {
-    for next in stands_on.get(at).into_iter().flatten() {
-        path.push(next.clone());
-        if next == goal || (seen.insert(next.clone()) && search(next, goal, stands_on, seen, path)) {
-            return true;
-        }
-        path.pop();
-    }
-    false
-}

@@ -7,6 +7,7 @@ pub mod audit;
 pub mod base;
 pub mod base_graph;
 pub mod build;
+pub mod circles;
 pub mod context;
 pub mod delivery;
 pub mod disk;

@@ -10,6 +10,7 @@ use super::{
     client::soon,
     http::{Address, request, within},
 };
+use crate::domain::platform::canonical_platform;
 
 /// An answer to this costs an engine nothing.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
@@ -29,6 +30,8 @@ pub struct EngineInfo {
     pub api_version: String,
     /// Whether builds can go through BuildKit.
     pub buildkit: bool,
+    /// The platform that it builds for by itself, such as `linux/amd64`; `None`: it does not say.
+    pub platform: Option<String>,
 }
 
 impl Engine {
@@ -51,6 +54,10 @@ impl Engine {
             .address
             .ask(|docker| async move { docker.version().await })
             .await??;
+        let platform = match (&version.os, &version.arch) {
+            (Some(os), Some(architecture)) => canonical_platform(&format!("{os}/{architecture}")),
+            _ => None,
+        };
         let (Some(version), Some(api_version)) = (version.version, version.api_version) else {
             return Err(EngineError::Unavailable(
                 "the engine does not say its version".to_owned(),
@@ -68,6 +75,7 @@ impl Engine {
             version,
             api_version,
             buildkit,
+            platform,
         })
     }
 }

@@ -75,7 +75,7 @@ pub use self::{
     profiles::Profile,
     queue::{Leased, PoisonLimit},
     registries::{NewRegistry, RegistryRow},
-    repositories::HookTarget,
+    repositories::{DeclaredImages, HookTarget},
     repository_bases::{BuiltTarget, RepositoryBases},
     repository_changes::{NewRepository, RepositoryChange, SavedRepository, SourceSecret},
     repository_documents::RepositoryDocuments,

@@ -217,14 +217,7 @@ async fn write_rules(tx: &mut Tx, repository: &RepositoryId, rules: &[Rule]) -> 
         sqlx::query("delete from rules where repository_id = $1").bind(repository.as_str()).execute(c).await.map(drop)
     })?;
     for (position, rule) in rules.iter().enumerate() {
-        let same = |old: &Rule| {
-            old.source_type == rule.source_type
-                && old.source == rule.source
-                && old.docker_tag == rule.docker_tag
-                && old.dockerfile == rule.dockerfile
-                && old.context == rule.context
-        };
-        let id = match stored.iter().position(same) {
+        let id = match stored.iter().position(|old| old.is_same_as(rule)) {
             Some(index) => stored.remove(index).id,
             None => RuleId::new(),
         };

@@ -106,6 +106,7 @@ const ELSEWHERE: &[&str] = &["/set-up"];
 /// Routes that answer something else than a page.
 const NO_PAGES: &[&str] = &[
     "/badge/{namespace}/{file}",
+    "/badge/{namespace}/{name}/bases.svg",
     "/sign-in/oidc",
     "/sign-in/oidc/callback",
     "/builds/{id}/log/lines",

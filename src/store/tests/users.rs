@@ -82,6 +82,7 @@ async fn workers_are_those_that_were_seen_lately() {
             last_seen_at: at(seen),
             paused: false,
             disk: None,
+            platform: String::new(),
         };
         let (old, new) = (worker("a", 1), worker("b", 5));
         store.worker_seen(&old).await.unwrap();

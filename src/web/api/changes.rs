@@ -15,7 +15,7 @@ use crate::{
         repository::{Repository, RepositoryName, Source},
     },
     secrets,
-    store::{Actor, NewRepository, RepositoryChange, SourceSecret},
+    store::{Actor, NewRepository, RepositoryChange, Sight, SourceSecret},
     tokens,
     web::{Web, auth::Caller, problem::Problem},
 };
@@ -50,13 +50,14 @@ pub async fn save(
     input: &RepositoryInput,
     expected: Expected,
 ) -> Result<Saved, Problem> {
+    let sight = sight_of(web, actor).await?;
     for _ in 0..ATTEMPTS {
         let existing = web.store.repository_named(name).await?;
         check_expected(expected, existing.as_ref())?;
         let id = existing
             .as_ref()
             .map_or_else(RepositoryId::new, |repository| repository.id.clone());
-        let mut change = checked_change(web, name, input, &id, existing.as_ref()).await?;
+        let mut change = checked_change(web, &sight, name, input, (&id, existing.as_ref())).await?;
         if let Expected::ChangedAt(at) = expected {
             change.last_changed = Some(at);
         }
@@ -90,6 +91,12 @@ pub async fn save(
     Err(Problem::conflict(
         "somebody else keeps changing this repository; try again",
     ))
+}
+
+/// What whoever changes something may see.
+async fn sight_of(web: &Web, actor: &Actor) -> Result<Sight, Problem> {
+    let user = web.store.user_named(&actor.name).await?;
+    Ok(user.map_or(Sight::Public, |user| Caller::User(user).sight()))
 }
 
 /// Writes down what a change did, by the names of the fields; nothing where it did nothing.
@@ -189,12 +196,15 @@ fn check_expected(expected: Expected, existing: Option<&Repository>) -> Result<(
 /// Finds every fault that saving would find in a document, and saves nothing: 422.
 pub async fn check(
     web: &Web,
+    caller: &Caller,
     name: &RepositoryName,
     input: &RepositoryInput,
     existing: Option<&Repository>,
 ) -> Result<(), Problem> {
     let id = existing.map_or_else(RepositoryId::new, |repository| repository.id.clone());
-    checked_change(web, name, input, &id, existing).await.map(drop)
+    checked_change(web, &caller.sight(), name, input, (&id, existing))
+        .await
+        .map(drop)
 }
 
 /// A repository as a document that can be edited and saved again.

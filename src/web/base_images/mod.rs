@@ -1,6 +1,7 @@
 //! Base images as the API and the pages both show them, and the steering of waves. Whatever is answered holds only what the
 //! caller may see: what comes from repositories that they may not see is left out as if it were not there.
 
+mod circles;
 mod consequences;
 mod graph;
 mod images;
@@ -12,12 +13,13 @@ mod steering;
 mod waves;
 
 pub use self::{
+    circles::check_circle,
     consequences::{DryRun, DryRunItem, consequences},
     graph::{GraphEdge, GraphNode, Picture, graph},
     images::{
         ImageSummary, ImageVersionSeen, ImageView, StandingOn, VersionWave, image, images, look_now, may_look_now,
     },
-    outdated::{OutdatedBase, outdated},
+    outdated::{OutdatedBase, count_outdated, outdated},
     repository::{BaseUse, RepositoryBase, Watch, of_repository},
     steering::{cancel, pause, steerable, throttle},
     waves::{ItemView, MoveView, WaveDetail, WaveView, wave, waves},

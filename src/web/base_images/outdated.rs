@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use super::{familiar, sight::Seen, standing::Comparison};
 use crate::{
     domain::{ids::BuildId, repository::RepositoryName, rule::SourceType},
-    store::{WatchKey, WatchedImage},
+    store::{Sight, WatchKey, WatchedImage},
     web::{Web, auth::Caller, problem::Problem},
 };
 
@@ -46,6 +46,16 @@ impl OutdatedBase {
 /// What stands on old versions, as far as the caller may see it: the longest behind first.
 pub async fn outdated(web: &Web, caller: &Caller) -> Result<Vec<OutdatedBase>, Problem> {
     let seen = Seen::by(web, caller).await?;
+    found(web, &seen, |key| seen.shows(caller, key)).await
+}
+
+/// How much of everything stands on old versions.
+pub async fn count_outdated(web: &Web) -> Result<usize, Problem> {
+    let seen = Seen::with(web, &Sight::Everything).await?;
+    Ok(found(web, &seen, |_| true).await?.len())
+}
+
+async fn found(web: &Web, seen: &Seen, shows: impl Fn(&WatchKey) -> bool) -> Result<Vec<OutdatedBase>, Problem> {
     let all = web.store.watched_images().await?;
     let watched: HashMap<&WatchKey, &WatchedImage> = all.iter().map(|watched| (&watched.key, watched)).collect();
     let mut comparison = Comparison::new(web);
@@ -57,7 +67,7 @@ pub async fn outdated(web: &Web, caller: &Caller) -> Result<Vec<OutdatedBase>, P
                 access: base.access.clone(),
             };
             let is_own = target.makes.contains(&base.image);
-            let Some(watched) = watched.get(&key).filter(|_| !is_own && seen.shows(caller, &key)) else {
+            let Some(watched) = watched.get(&key).filter(|_| !is_own && shows(&key)) else {
                 continue;
             };
             let standing = comparison

@@ -18,15 +18,18 @@ pub(super) struct Seen {
 
 impl Seen {
     pub async fn by(web: &Web, caller: &Caller) -> Result<Self, Problem> {
+        Self::with(web, &caller.sight()).await
+    }
+
+    pub async fn with(web: &Web, sight: &Sight) -> Result<Self, Problem> {
         let whole = web.store.base_graph().await?;
-        let sight = caller.sight();
-        if sight == Sight::Everything {
+        if *sight == Sight::Everything {
             return Ok(Self {
                 graph: whole,
                 is_everything: true,
             });
         }
-        let readable: HashSet<RepositoryId> = web.store.readable_repositories(&sight).await?.into_iter().collect();
+        let readable: HashSet<RepositoryId> = web.store.readable_repositories(sight).await?.into_iter().collect();
         let targets = whole.targets().iter();
         let visible = targets.filter(|target| readable.contains(&target.repository));
         Ok(Self {

@@ -197,7 +197,7 @@ async fn store(
         Err(problem) => return faults_of(form, faults, problem),
     };
     if !faults.is_empty() {
-        return match api::check(web, &repository.name, &input, Some(repository)).await {
+        return match api::check(web, &viewer.caller, &repository.name, &input, Some(repository)).await {
             Ok(()) => Ok(Err(faults)),
             Err(problem) => faults_of(form, faults, problem),
         };
