@@ -19,11 +19,11 @@ use crate::{
 };
 
 const ALPINE: &str = "docker.io/library/alpine:3.20";
-const OLD: &str = "sha256:aaaaaaa000000000";
+pub const OLD: &str = "sha256:aaaaaaa000000000";
 const NEW: &str = "sha256:bbbbbbb000000000";
 
 /// A build of `ann/NAME`, made for this, that pushed `latest` on these bases.
-async fn built(app: &App, name: &str, visibility: &str, bases: &[(&str, &str)]) -> BuildId {
+pub async fn built(app: &App, name: &str, visibility: &str, bases: &[(&str, &str)]) -> BuildId {
     let mut wanted = document();
     wanted["visibility"] = json!(visibility);
     let path = format!("/api/v1/repositories/ann/{name}");
@@ -62,7 +62,7 @@ async fn finish_next(app: &App, name: &str, bases: &[(&str, &str)]) -> BuildId {
 }
 
 /// `ann/base` on alpine, `ann/app` on both, and a private `ann/unseen` on alpine; alpine was seen as they were built on it.
-async fn furnish(app: &App) -> BuildId {
+pub async fn furnish(app: &App) -> BuildId {
     let base = "r.example.com/ann/base:latest";
     built(app, "base", "public", &[(ALPINE, OLD)]).await;
     let build = built(app, "app", "public", &[(base, "sha256:base"), (ALPINE, OLD)]).await;
@@ -71,7 +71,7 @@ async fn furnish(app: &App) -> BuildId {
     build
 }
 
-async fn seen(app: &App, digest: &str) {
+pub async fn seen(app: &App, digest: &str) {
     let now = app.clock.now();
     app.store.watch_what_is_stood_on(now).await.unwrap();
     let sighting = Sighting::Digest(digest.to_owned());
@@ -87,7 +87,7 @@ fn key() -> WatchKey {
 }
 
 /// Alpine moves, and the wave that follows begins.
-async fn wave(app: &App) -> WaveId {
+pub async fn wave(app: &App) -> WaveId {
     app.pass(TimeDelta::hours(2));
     seen(app, NEW).await;
     let moved = WaveMove {
@@ -153,7 +153,7 @@ async fn what_is_outdated_is_told_where_it_is_looked_for_and_hidden_from_others(
     shows(&stranger.get("/r/ann/app").await, &["Outdated", "alpine:3.20", "2 days ago"]);
     shows(&stranger.get("/bases").await, &["2</span> outdated"]);
     shows(&stranger.get(&format!("/builds/{build}")).await, &["moved since"]);
-    shows(&stranger.get("/r/ann/app/bases").await, &["detected", "outdated, since", "up to date"]);
+    shows(&stranger.get("/r/ann/app/bases").await, &["detected", "outdated, since", "not known"]);
 }
 
 #[tokio::test]

@@ -110,6 +110,9 @@ struct Badge {
     path: String,
     markdown: String,
     html: String,
+    /// The one for base images.
+    bases_path: String,
+    bases_markdown: String,
 }
 
 async fn overview(
@@ -256,7 +259,10 @@ impl Badge {
     fn new(base_url: &str, name: &str) -> Self {
         let path = format!("/badge/{name}.svg");
         let (image, page) = (format!("{base_url}{path}"), format!("{base_url}/r/{name}"));
+        let bases_path = format!("/badge/{name}/bases.svg");
         Self {
+            bases_markdown: format!("[![base images]({base_url}{bases_path})]({page}/bases)"),
+            bases_path,
             markdown: format!("[![build]({image})]({page})"),
             html: format!("<a href=\"{page}\"><img src=\"{image}\" alt=\"build\"></a>"),
             path,
