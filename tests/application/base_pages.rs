@@ -236,7 +236,7 @@ async fn a_wave_shows_its_items_and_administrators_steer_it() {
     shows(&steer("throttle", &[("at_once", "many")]).await, &["was not set"]);
     shows(&steer("throttle", &[("at_once", "")]).await, &["no longer bounded"]);
     let page = steer("cancel", &[]).await;
-    shows(&page, &["canceled by root", "3 canceled", "The wave was canceled by root."]);
+    shows(&page, &["canceled by root", "3 canceled", "the wave was canceled by root"]);
     hides(&page, &["Builds at once"]);
     let (_, log) = app.call(&app.root, Method::GET, "/api/v1/audit", None).await;
     let log = log.to_string();

@@ -97,7 +97,7 @@ struct Item {
     repository: String,
     source: String,
     tags: Vec<String>,
-    /// A sentence, or nothing.
+    /// A few words, or none.
     reason: String,
     /// What it waits for, while it waits.
     waits_for: Vec<String>,
@@ -198,10 +198,7 @@ fn show(items: Vec<ItemView>) -> Vec<Item> {
         repository: item.repository.to_string(),
         source: source_in_words(item.source_type, &item.source_name),
         tags: tags_of(&item.makes),
-        reason: match item.reason.is_empty() {
-            true => String::new(),
-            false => sentence(&item.reason),
-        },
+        reason: item.reason,
         waits_for: match item.state {
             ItemState::Waiting => {
                 let after = item.after.iter();

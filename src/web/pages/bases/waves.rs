@@ -23,6 +23,16 @@ use crate::{
     },
 };
 
+/// What there is beside what is done, in the order in which it is told.
+const NOT_DONE: [ItemState; 6] = [
+    ItemState::Failed,
+    ItemState::Held,
+    ItemState::Building,
+    ItemState::Waiting,
+    ItemState::Skipped,
+    ItemState::Canceled,
+];
+
 /// Waves of one page.
 const PAGE: u32 = 30;
 
@@ -141,7 +151,7 @@ pub(super) fn progress(wave: &WaveView) -> String {
         };
     }
     let mut words = format!("{} of {} done", count_of(wave, ItemState::Done), counted(all, "image"));
-    for state in ItemState::ALL.into_iter().filter(|state| *state != ItemState::Done).rev() {
+    for state in NOT_DONE {
         match count_of(wave, state) {
             0 => {}
             count => words.push_str(&format!(", {count} {}", state.as_str())),
