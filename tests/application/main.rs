@@ -45,3 +45,4 @@ mod settings_page;
 mod sign_in;
 mod validation;
 mod webhooks;
+mod zz_look;
