@@ -70,7 +70,8 @@ const WAVES: &str = "select id || ' ' || state || ' ' || cast(settles_at as text
 
 const WAVE: &str = "select state || ' ' || coalesce(cast(at_once as text), '') || ' ' || cast(settles_at as text) from waves where id = $1";
 
-const WAVE_ITEMS: &str = "select id || ' ' || state || ' ' || coalesce(build_id, '') from wave_items where wave_id = $1 order by id";
+const WAVE_ITEMS: &str =
+    "select id || ' ' || state || ' ' || coalesce(build_id, '') from wave_items where wave_id = $1 order by id";
 
 impl Store {
     /// The present value of what a page is about.

@@ -58,7 +58,9 @@ async fn a_wave_is_seen_from_the_move_to_the_last_build_without_a_reload() {
     assert_eq!(browser.run("return window.notReloaded", vec![]).await, true);
 
     let build = &stage.server.builds(&app.name).await[0];
-    browser.go(&format!("/builds/{}", build["id"].as_str().expect("an id"))).await;
+    browser
+        .go(&format!("/builds/{}", build["id"].as_str().expect("an id")))
+        .await;
     browser.sees_in("#build-head", "New version of").await;
     browser.sees_in("#build-facts", "still current").await;
     browser.follow_in("#build-head", "the wave that it belongs to").await;
@@ -77,13 +79,21 @@ async fn what_a_repository_follows_is_changed_by_clicks_and_shown_as_a_graph() {
     browser.fill("Link an image by hand", "alpine:3.20").await;
     browser.press_in("main", "Link").await;
     browser.sees_in("#repository-bases", "linked by hand").await;
-    browser.press_in("#repository-bases", "Remove the link to alpine:3.20").await;
+    browser
+        .press_in("#repository-bases", "Remove the link to alpine:3.20")
+        .await;
     browser.sees_in("main", "The link to alpine:3.20 was removed.").await;
-    browser.press_in("#repository-bases", &format!("Switch off {image}")).await;
+    browser
+        .press_in("#repository-bases", &format!("Switch off {image}"))
+        .await;
     browser.sees_in("#repository-bases", "switched off").await;
-    browser.press_in("#repository-bases", &format!("Switch on {image}")).await;
+    browser
+        .press_in("#repository-bases", &format!("Switch on {image}"))
+        .await;
     browser.sees_in("main", "is followed again").await;
-    browser.press_in("#repository-bases", &format!("Look now at {image}")).await;
+    browser
+        .press_in("#repository-bases", &format!("Look now at {image}"))
+        .await;
     browser
         .until("the button to turn green", async || {
             (browser.count("button.done").await > 0).then_some(())
@@ -104,5 +114,9 @@ async fn what_a_repository_follows_is_changed_by_clicks_and_shown_as_a_graph() {
 
     browser.go(&format!("/bases/image?name={image}")).await;
     browser.sees_in("#consequences", "admin/app").await;
-    assert_eq!(stage.server.builds("admin/app").await.len(), 1, "looking builds nothing");
+    assert_eq!(
+        stage.server.builds("admin/app").await.len(),
+        1,
+        "looking builds nothing"
+    );
 }

@@ -23,7 +23,10 @@ async fn the_dashboard_a_build_the_graph_and_the_page_that_makes_a_build_show_wh
         .app_named("runtime", json!({ "description": "What all services are built on" }))
         .await;
     stage
-        .build(&runtime, &[("Dockerfile", &stage.dockerfile("RUN echo tools > /tools"))])
+        .build(
+            &runtime,
+            &[("Dockerfile", &stage.dockerfile("RUN echo tools > /tools"))],
+        )
         .await;
     for (name, description) in [
         ("gateway", "The one door to all services"),

@@ -70,12 +70,7 @@ impl BuildBases {
     }
 }
 
-async fn moved(
-    web: &Web,
-    caller: &Caller,
-    cause: &Cause,
-    known: &[RepositoryBase],
-) -> Result<Option<Moved>, Problem> {
+async fn moved(web: &Web, caller: &Caller, cause: &Cause, known: &[RepositoryBase]) -> Result<Option<Moved>, Problem> {
     let Cause::BaseImage {
         image,
         from,
@@ -123,7 +118,11 @@ impl BaseRow {
         let current = watched.and_then(|watched| watched.digest.as_deref());
         Self {
             href: page_of(&base.name, known),
-            short: base.digest.as_deref().map(|digest| short(digest).to_owned()).unwrap_or_default(),
+            short: base
+                .digest
+                .as_deref()
+                .map(|digest| short(digest).to_owned())
+                .unwrap_or_default(),
             is_current: match (base.pinned, base.digest.as_deref(), current) {
                 (false, Some(used), Some(current)) => Some(used == current),
                 _ => None,

@@ -132,7 +132,9 @@ fn remark(base: &RepositoryBase) -> Option<&'static str> {
             Some("It is watched as soon as a build of this repository has pushed an image.")
         }
         Watch::NotYet => Some("It is looked at for the first time soon."),
-        Watch::Hidden => Some("It is looked at with credentials of this namespace; its members see what it stands for."),
+        Watch::Hidden => {
+            Some("It is looked at with credentials of this namespace; its members see what it stands for.")
+        }
         Watch::Never => None,
     }
 }
@@ -207,7 +209,10 @@ async fn look(
         return Err(Problem::not_found("base image"));
     }
     let image = base_images::look_now(&web, &viewer.caller, &form.image).await?;
-    let said = format!("{} is looked at as soon as its registry allows.", base_images::familiar(&image));
+    let said = format!(
+        "{} is looked at as soon as its registry allows.",
+        base_images::familiar(&image)
+    );
     Ok(answer.done(&bases_path(&repository), &Notice::good(said)))
 }
 
@@ -224,7 +229,10 @@ async fn link(
         add(document, "links", &typed);
     });
     match changed.await {
-        Ok(()) => Ok(said(&repository, format!("{typed} is linked: what stands on it is built again when it moves."))),
+        Ok(()) => Ok(said(
+            &repository,
+            format!("{typed} is linked: what stands on it is built again when it moves."),
+        )),
         Err(problem) => match problem.errors().first().map(|error| error.message.clone()) {
             Some(fault) => page(&web, viewer, &repository, (typed, Some(fault))).await,
             None => Err(problem),
@@ -277,10 +285,13 @@ async fn switch(
     })
     .await?;
     let name = base_images::familiar(&form.image);
-    Ok(said(&repository, match follow {
-        true => format!("{name} is followed again."),
-        false => format!("{name} is switched off: nothing here is built again when it moves."),
-    }))
+    Ok(said(
+        &repository,
+        match follow {
+            true => format!("{name} is followed again."),
+            false => format!("{name} is switched off: nothing here is built again when it moves."),
+        },
+    ))
 }
 
 #[derive(Deserialize)]
@@ -302,10 +313,13 @@ async fn set_detection(
         document["detect_base_images"] = json!(detect);
     })
     .await?;
-    Ok(said(&repository, match detect {
-        true => "What builds stand on is followed from now on.".to_owned(),
-        false => "Only what is linked by hand is followed from now on.".to_owned(),
-    }))
+    Ok(said(
+        &repository,
+        match detect {
+            true => "What builds stand on is followed from now on.".to_owned(),
+            false => "Only what is linked by hand is followed from now on.".to_owned(),
+        },
+    ))
 }
 
 fn bases_path(repository: &Repository) -> String {

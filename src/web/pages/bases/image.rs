@@ -259,7 +259,10 @@ async fn look(
     Submitted { viewer, form }: Submitted<LookForm>,
 ) -> PageResult {
     let image = base_images::look_now(&web, &viewer.caller, &form.image).await?;
-    let said = format!("{} is looked at as soon as its registry allows.", base_images::familiar(&image));
+    let said = format!(
+        "{} is looked at as soon as its registry allows.",
+        base_images::familiar(&image)
+    );
     Ok(answer.done(local_path(&form.next), &Notice::good(said)))
 }
 

@@ -77,12 +77,17 @@ impl Freshness {
 
 /// The address of an image's page; `name` is its full or familiar one.
 pub fn image_path(name: &str) -> String {
-    format!("/bases/image?name={}", byte_serialize(name.as_bytes()).collect::<String>())
+    format!(
+        "/bases/image?name={}",
+        byte_serialize(name.as_bytes()).collect::<String>()
+    )
 }
 
 /// The bare tags of images that are fully named.
 pub fn tags_of(images: &[String]) -> Vec<String> {
-    let tags = images.iter().filter_map(|image| Some(image.rsplit_once(':')?.1.to_owned()));
+    let tags = images
+        .iter()
+        .filter_map(|image| Some(image.rsplit_once(':')?.1.to_owned()));
     tags.collect()
 }
 
@@ -97,7 +102,10 @@ mod tests {
 
     #[test]
     fn an_image_has_an_address_whatever_its_name() {
-        assert_eq!(image_path("r.example.com/a/b:1&x"), "/bases/image?name=r.example.com%2Fa%2Fb%3A1%26x");
+        assert_eq!(
+            image_path("r.example.com/a/b:1&x"),
+            "/bases/image?name=r.example.com%2Fa%2Fb%3A1%26x"
+        );
     }
 
     #[test]

@@ -231,10 +231,17 @@ async fn pause(
     origin: Origin,
     Segments(id): Segments<String>,
     Query(()): Query<()>,
-    Submitted { viewer, form: NoFields {} }: Submitted<NoFields>,
+    Submitted {
+        viewer,
+        form: NoFields {},
+    }: Submitted<NoFields>,
 ) -> PageResult {
     let outcome = base_images::pause(&web, (&viewer.caller, &origin), &id, true).await;
-    steered(&id, outcome, "The wave is paused: it starts nothing new until it is resumed.")
+    steered(
+        &id,
+        outcome,
+        "The wave is paused: it starts nothing new until it is resumed.",
+    )
 }
 
 async fn resume(
@@ -242,7 +249,10 @@ async fn resume(
     origin: Origin,
     Segments(id): Segments<String>,
     Query(()): Query<()>,
-    Submitted { viewer, form: NoFields {} }: Submitted<NoFields>,
+    Submitted {
+        viewer,
+        form: NoFields {},
+    }: Submitted<NoFields>,
 ) -> PageResult {
     let outcome = base_images::pause(&web, (&viewer.caller, &origin), &id, false).await;
     steered(&id, outcome, "The wave goes on.")
@@ -253,7 +263,10 @@ async fn cancel(
     origin: Origin,
     Segments(id): Segments<String>,
     Query(()): Query<()>,
-    Submitted { viewer, form: NoFields {} }: Submitted<NoFields>,
+    Submitted {
+        viewer,
+        form: NoFields {},
+    }: Submitted<NoFields>,
 ) -> PageResult {
     let outcome = base_images::cancel(&web, (&viewer.caller, &origin), &id).await;
     steered(&id, outcome, "The wave was canceled.")
@@ -318,9 +331,15 @@ mod tests {
             counts: vec![(ItemState::Done, 1), (ItemState::Building, 1), (ItemState::Waiting, 1)],
         };
         let segment = |icon, x, width| Segment { icon, x, width };
-        assert_eq!(segments(&wave), [segment("succeeded", 0, 333), segment("running", 333, 333)]);
+        assert_eq!(
+            segments(&wave),
+            [segment("succeeded", 0, 333), segment("running", 333, 333)]
+        );
         wave.counts = vec![(ItemState::Done, 2), (ItemState::Failed, 1)];
-        assert_eq!(segments(&wave), [segment("succeeded", 0, 666), segment("failed", 666, 334)]);
+        assert_eq!(
+            segments(&wave),
+            [segment("succeeded", 0, 666), segment("failed", 666, 334)]
+        );
         wave.counts = vec![];
         assert_eq!(segments(&wave), []);
     }

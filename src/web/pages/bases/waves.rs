@@ -74,7 +74,11 @@ struct Row {
     created: When,
 }
 
-async fn page(State(web): State<Web>, viewer: Viewer, Query(ListParameters { before }): Query<ListParameters>) -> PageResult {
+async fn page(
+    State(web): State<Web>,
+    viewer: Viewer,
+    Query(ListParameters { before }): Query<ListParameters>,
+) -> PageResult {
     let mut waves = base_images::waves(&web, &viewer.caller, before.as_ref(), PAGE + 1).await?;
     let has_more = waves.len() > PAGE as usize;
     waves.truncate(PAGE as usize);
@@ -193,7 +197,11 @@ mod tests {
         let called = |moved: &[&str]| title(&wave(WaveState::Running, &[], moved));
         assert_eq!(called(&["a:1"]), "a:1 moved");
         assert_eq!(called(&["a:1", "b:1", "c:1"]), "a:1 and 2 more moved");
-        assert_eq!(called(&[]), "A base image moved", "what moved is not the viewer's to know");
+        assert_eq!(
+            called(&[]),
+            "A base image moved",
+            "what moved is not the viewer's to know"
+        );
     }
 
     #[test]
