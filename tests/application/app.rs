@@ -42,6 +42,7 @@ pub struct App {
     pub store: Store,
     pub intake: Intake,
     pub clock: Clock,
+    pub intake: Intake,
     /// Seconds by which its clock is ahead.
     ahead: Arc<AtomicI64>,
     pub logs: Arc<BuildLogs>,
@@ -146,6 +147,7 @@ impl App {
             store,
             intake,
             clock,
+            intake,
             ahead,
             logs,
             engine,

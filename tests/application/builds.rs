@@ -326,7 +326,7 @@ async fn a_running_and_an_ended_build_show_what_became_of_them() {
     );
     assert_eq!(
         build["base_images"],
-        json!([{ "name": base.name, "digest": base.digest }])
+        json!([{ "name": base.name, "digest": base.digest, "pinned": false }])
     );
     assert_eq!(
         (&build["commit"], &build["commit_message"]),

@@ -2,6 +2,7 @@
 
 mod activity;
 mod audit;
+mod bases_seen;
 mod build_history;
 mod builds;
 mod database;
