@@ -50,4 +50,3 @@ mod sign_in;
 mod validation;
 mod waves;
 mod webhooks;
-mod zz_look;
