@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::ids::BuildId;
+use super::{event::is_object_name, ids::BuildId};
 
 /// Where a build stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
@@ -267,9 +267,38 @@ pub struct Plan {
     pub target: String,
     pub platforms: Vec<String>,
     pub cache: bool,
+    /// The rule's path filter.
+    #[serde(default)]
+    pub paths: Vec<String>,
     /// What an image (fully named, with its tag) is to be taken for, whatever its tag stands for by then.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub base_digests: BTreeMap<String, String>,
+}
+
+/// What a branch pointed to before the push that started a build. Only builds that a path filter may skip have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Before {
+    /// The branch is new, or the forge does not know.
+    Nothing,
+    /// Full object name.
+    Commit(String),
+}
+
+impl Before {
+    /// As git spells it: the object name, or zeros for nothing.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Nothing => "0000000000000000000000000000000000000000",
+            Self::Commit(commit) => commit,
+        }
+    }
+
+    pub fn parse(text: &str) -> Self {
+        match is_object_name(text) {
+            true => Self::Commit(text.to_owned()),
+            false => Self::Nothing,
+        }
+    }
 }
 
 /// One step of a build, as the builder reported it.
@@ -309,6 +338,11 @@ pub enum Ending {
     Superseded {
         by: BuildId,
     },
+    /// Nothing that its rule builds was changed.
+    Skipped {
+        /// For a person to read: which files were looked at.
+        reason: String,
+    },
 }
 
 impl Ending {
@@ -318,6 +352,7 @@ impl Ending {
             Self::Failed(_) => Status::Failed,
             Self::Canceled => Status::Canceled,
             Self::Superseded { .. } => Status::Superseded,
+            Self::Skipped { .. } => Status::Skipped,
         }
     }
 }
@@ -367,6 +402,16 @@ mod tests {
                 assert!(!(from.is_final() && from.may_become(to)));
             }
         }
+    }
+
+    #[test]
+    fn what_was_before_is_spelled_as_git_does() {
+        let commit = "0da1a1f0b3a0c8a1b5c9b1a7b4d6e9f0a1b2c3d4";
+        assert_eq!(Before::parse(commit), Before::Commit(commit.to_owned()));
+        for before in [Before::Nothing, Before::Commit(commit.to_owned())] {
+            assert_eq!(Before::parse(before.as_str()), before);
+        }
+        assert_eq!(Before::parse("HEAD"), Before::Nothing);
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub mod image;
 pub mod limits;
 pub mod location;
 pub mod notice;
+pub mod path_filter;
 pub mod platform;
 pub mod progress;
 pub mod repository;

@@ -71,6 +71,8 @@ pub struct Rule {
     pub platforms: Vec<String>,
     /// Values for the Dockerfile's `ARG`s.
     pub build_args: BTreeMap<String, String>,
+    /// Which changed files make a push build; empty: all. See [`super::path_filter`].
+    pub paths: Vec<String>,
     /// When it builds without a push.
     pub schedule: Option<Schedule>,
 }
@@ -426,6 +428,7 @@ mod tests {
             target: String::new(),
             platforms: vec![],
             build_args: BTreeMap::new(),
+            paths: vec![],
             schedule: None,
         }
     }

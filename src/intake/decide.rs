@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Decided, Trigger};
 use crate::domain::{
-    build::{Cause, Plan},
+    build::{Before, Cause, Plan},
     delivery::Outcome,
     event::{ChangeKind, PushEvent, asks_to_skip, kept_message},
     ids::{BuildId, RuleId},
@@ -27,6 +27,8 @@ pub struct PreviewMatch {
     pub tags: Vec<String>,
     pub dockerfile: String,
     pub context: String,
+    /// The rule's path filter, which is decided when the commit has been fetched.
+    pub paths: Vec<String>,
 }
 
 /// What one rule makes of one pushed ref.
@@ -62,7 +64,16 @@ pub fn preview_rule(rule: &Rule, source_type: SourceType, name: &str) -> Result<
         tags,
         dockerfile: rule.dockerfile.clone(),
         context: rule.context.clone(),
+        paths: match may_be_skipped(rule, source_type) {
+            true => rule.paths.clone(),
+            false => vec![],
+        },
     })
+}
+
+/// Whether a push builds only if files were changed that the rule is about. A tag has no commit before it to compare with.
+fn may_be_skipped(rule: &Rule, source_type: SourceType) -> bool {
+    source_type == SourceType::Branch && !rule.paths.is_empty()
 }
 
 /// What a push builds; every changed ref is handled.
@@ -75,7 +86,7 @@ pub(super) fn builds_of_push(
     let mut requests = Vec::new();
     let mut decided = Vec::new();
     for change in &push.changes {
-        let (commit, message) = match &change.kind {
+        let (commit, message, before) = match &change.kind {
             ChangeKind::Deleted => {
                 decided.push((
                     Outcome::Ignored,
@@ -83,7 +94,11 @@ pub(super) fn builds_of_push(
                 ));
                 continue;
             }
-            ChangeKind::Updated { commit, message } => (commit, message),
+            ChangeKind::Updated {
+                commit,
+                message,
+                before,
+            } => (commit, message, before),
         };
         if let Some(marker) = message.as_deref().and_then(asks_to_skip) {
             decided.push((
@@ -110,6 +125,8 @@ pub(super) fn builds_of_push(
                     plan: plan(rule, tags, image.to_owned()),
                     push_order: None,
                     unless_under_way: true,
+                    before: may_be_skipped(rule, change.source_type)
+                        .then(|| before.clone().map_or(Before::Nothing, Before::Commit)),
                 }),
                 Err(reason) => decided.push(reason),
             }
@@ -178,6 +195,7 @@ pub(super) fn by_schedule(
             plan,
             push_order: None,
             unless_under_way: true,
+            before: None,
         }
     };
     if rule.literal_source().is_some() {
@@ -229,6 +247,7 @@ pub(super) fn plan(rule: &Rule, tags: Vec<String>, image: String) -> Plan {
         target: rule.target.clone(),
         platforms: rule.platforms.clone(),
         cache: rule.cache,
+        paths: rule.paths.clone(),
         base_digests: BTreeMap::new(),
     }
 }

@@ -162,6 +162,7 @@ impl Intake {
                         plan,
                         push_order: None,
                         unless_under_way: false,
+                        before: None,
                     });
                 }
                 Err((outcome, reason)) => {
@@ -221,6 +222,7 @@ impl Intake {
             plan,
             push_order,
             unless_under_way: false,
+            before: None,
         };
         self.record(NewDelivery {
             source_name: Some(build.source_name.clone()),

@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use self::group::Group;
 use super::{Store, StoreError, TakenTime, Tx, contributions, from_json, known, on, schedules, to_json};
 use crate::domain::{
-    build::{Cause, Plan},
+    build::{Before, Cause, Plan},
     delivery::Outcome,
     ids::{BuildId, DeliveryId, RepositoryId, RuleId},
     rule::SourceType,
@@ -61,6 +61,8 @@ pub struct BuildRequest {
     /// Whether a build of the same commit for the same rule that is queued or running makes this one needless; where no
     /// commit is named, any of the same ref.
     pub unless_under_way: bool,
+    /// What the path filter of its rule compares with; `None`: it builds whatever was changed.
+    pub before: Option<Before>,
 }
 
 /// What became of a delivery.

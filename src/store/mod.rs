@@ -21,6 +21,7 @@ mod logs;
 mod members;
 mod organisations;
 mod outbox;
+mod path_filters;
 mod profiles;
 mod queue;
 mod registries;
@@ -71,6 +72,7 @@ pub use self::{
     members::{MOST_MEMBERSHIPS, Member, MemberChange},
     organisations::{Organisation, OrganisationAdded, OrganisationCounts, OrganisationDeleted},
     outbox::WaitingMail,
+    path_filters::{BuiltCommit, Earlier},
     profiles::Profile,
     queue::{Leased, PoisonLimit},
     registries::{NewRegistry, RegistryRow},

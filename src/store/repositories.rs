@@ -54,6 +54,7 @@ struct RuleRow {
     target: String,
     platforms: String,
     build_args: String,
+    paths: String,
     schedule: Option<String>,
 }
 
@@ -73,6 +74,7 @@ impl TryFrom<RuleRow> for Rule {
             target: row.target,
             platforms: from_json("platforms", &row.platforms)?,
             build_args: from_json("build arguments", &row.build_args)?,
+            paths: from_json("paths", &row.paths)?,
             schedule: row.schedule.map(|text| from_json("schedule", &text)).transpose()?,
         })
     }
@@ -215,7 +217,7 @@ pub(super) async fn rules(handle: Handle<'_>, repository: &str) -> Result<Vec<Ru
     let rows = on!(handle, c => {
         sqlx::query_as::<_, RuleRow>(
             "select id, source_type, source, docker_tag, dockerfile, context, autobuild, cache, target, platforms, build_args, \
-             schedule from rules where repository_id = $1 order by position",
+             paths, schedule from rules where repository_id = $1 order by position",
         )
         .bind(repository)
         .fetch_all(c)

@@ -233,11 +233,12 @@ async fn write_rules(
         let schedule = rule.schedule.as_ref().map(to_json).transpose()?;
         let platforms = to_json(&rule.platforms)?;
         let build_args = to_json(&rule.build_args)?;
+        let paths = to_json(&rule.paths)?;
         on!(tx.handle(), c => {
             sqlx::query(
                 "insert into rules (id, repository_id, position, source_type, source, docker_tag, dockerfile, context, \
-                 autobuild, cache, target, platforms, build_args, schedule, schedule_next_at) \
-                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+                 autobuild, cache, target, platforms, build_args, paths, schedule, schedule_next_at) \
+                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
             )
             .bind(id.as_str())
             .bind(repository.as_str())
@@ -252,6 +253,7 @@ async fn write_rules(
             .bind(&rule.target)
             .bind(&platforms)
             .bind(&build_args)
+            .bind(&paths)
             .bind(&schedule)
             .bind(next_at)
             .execute(c)

@@ -55,10 +55,12 @@ impl Pace {
         self.hosts.get(host).map_or(Duration::ZERO, |host| host.left(now))
     }
 
-    /// A question is on its way: the next one has to wait a moment.
+    /// A question takes its turn, now or when the registry is [`Self::due`]: the next one has to wait a moment longer.
     pub fn started(&mut self, host: &str, now: DateTime<Utc>) {
         let interval = self.interval;
-        self.host(host, now).wait_at_least(interval, now);
+        let host = self.host(host, now);
+        let wait = host.left(now) + interval;
+        host.wait_at_least(wait, now);
     }
 
     /// The registry answered, whatever it said about the image. A wait that it asked for before stays.

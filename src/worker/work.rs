@@ -7,7 +7,7 @@ use chrono::{DateTime, SecondsFormat};
 use super::{
     attempt::Attempt,
     fault::{Fault, engine_fault},
-    fetch, publish, record,
+    fetch, filter, publish, record,
 };
 use crate::{
     domain::{
@@ -35,6 +35,9 @@ pub(super) async fn work(attempt: &Attempt<'_>) -> Result<Ending, Fault> {
         .store
         .set_commit(lease, checkout.commit(), &kept_message(checkout.message()))
         .await?;
+    if let Some(reason) = filter::needless(attempt, &checkout).await? {
+        return Ok(Ending::Skipped { reason });
+    }
     parts.store.set_phase(lease, Phase::Build).await?;
     parts.signals.build_got_on();
     let image = build_image(attempt, &checkout).await?;

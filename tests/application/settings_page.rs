@@ -116,6 +116,7 @@ async fn rules_links_and_secrets_are_replaced_by_what_the_form_has() {
             ("rules[0].source", "dev"),
             ("rules[0].target", "runtime"),
             ("rules[0].platforms", "linux/arm64"),
+            ("rules[0].paths", "api/\r\n\r\n!*.md\r\n"),
             ("links[0]", "alpine:3.20"),
             ("build_secrets[0].name", "PIP"),
             ("build_secrets[0].value", "canary-pip"),
@@ -129,6 +130,17 @@ async fn rules_links_and_secrets_are_replaced_by_what_the_form_has() {
     assert_eq!(after["rules"][0]["source"], "dev");
     assert_eq!(after["rules"][0]["target"], "runtime");
     assert_eq!(after["rules"][0]["platforms"], json!(["linux/arm64"]));
+    assert_eq!(after["rules"][0]["paths"], json!(["api/", "!*.md"]));
+    let page = browser.get(PATH).await.text;
+    assert!(page.contains(">\napi/\n!*.md</textarea>"), "{page}");
+    let refused = save(&browser, &[("rules[0].paths", "ok\n\n[a")]).await;
+    assert_eq!(refused.status, 422);
+    for shown in [
+        "Path filter of rule 1</a>: pattern 2: `[a` is no pattern",
+        "id=\"rules[0].paths-wrong\"",
+    ] {
+        assert!(refused.text.contains(shown), "{shown}\n{}", refused.text);
+    }
     assert_eq!(after["links"], json!(["docker.io/library/alpine:3.20"]));
     assert_eq!(after["build_secrets_set"], json!(["PIP"]));
     assert_eq!(after["source"]["credentials_set"], false);

@@ -115,6 +115,17 @@ async fn a_document_is_refused_by_exactly_the_field_at_fault() {
         ("/rules/0/cache", Some(json!(null)), "rules[0].cache"),
         ("/rules/0/paths", Some(json!("src/")), "rules[0].paths"),
         ("/rules/0/paths", Some(json!([1])), "rules[0].paths[0]"),
+        ("/rules/0/paths", Some(json!(["api/", "[a"])), "rules[0].paths[1]"),
+        ("/rules/0/paths", Some(json!([""])), "rules[0].paths[0]"),
+        ("/rules/0/paths", Some(json!(["!"])), "rules[0].paths[0]"),
+        ("/rules/0/paths", Some(json!(["# all"])), "rules[0].paths[0]"),
+        ("/rules/0/paths", Some(json!(["a\0"])), "rules[0].paths[0]"),
+        (
+            "/rules/0/paths",
+            Some(json!(["ok", "x".repeat(1_001)])),
+            "rules[0].paths[1]",
+        ),
+        ("/rules/0/paths", Some(json!(vec!["a"; 101])), "rules[0].paths"),
         (
             "/rules/0/platforms",
             Some(json!(["linux/amd64", "linux/arm64"])),

@@ -55,7 +55,7 @@ impl Registry {
         let path = directory.path();
         let debug = Self::free_host();
         let mut configuration = format!(
-            "version: 0.1\nlog: {{level: warn}}\nhttp: {{addr: \"{host}\", debug: {{addr: \"{debug}\"}}}}\n\
+            "version: 0.1\nlog: {{level: warn}}\nhttp: {{addr: \"{host}\", debug: {{addr: \"{debug}\", prometheus: {{enabled: true, path: /metrics}}}}}}\n\
              storage: {{filesystem: {{rootdirectory: \"{}\"}}, delete: {{enabled: true}}}}\n{further}",
             path.join("storage").display()
         );
@@ -130,6 +130,20 @@ impl Registry {
         let answer = reqwest::get(address).await.expect("an answer of the registry");
         let variables: serde_json::Value = answer.json().await.expect("JSON");
         variables["registry"]["notifications"]["endpoints"][0]["Metrics"]["Statuses"].clone()
+    }
+
+    /// How often it was asked for a manifest or its digest so far.
+    pub async fn manifest_requests(&self) -> u64 {
+        let answer = reqwest::get(format!("http://{}/metrics", self.debug))
+            .await
+            .expect("an answer of the registry");
+        let metrics = answer.text().await.expect("a text");
+        let counts = metrics
+            .lines()
+            .filter(|line| line.starts_with("registry_http_requests_total{") && line.contains("handler=\"manifest\""));
+        counts
+            .filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok())
+            .sum()
     }
 
     fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {

@@ -14,6 +14,7 @@ mod examples;
 mod hostile;
 mod logs;
 mod parts;
+mod paths;
 mod push;
 mod queue;
 mod registry;

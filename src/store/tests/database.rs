@@ -9,8 +9,8 @@ use crate::{
         ids::WorkerId,
     },
     store::{
-        build_history, builds, deliveries, intake, logs, queue as queue_sql, repository_lists,
-        schedules as schedules_sql, tags as tags_sql,
+        build_history, builds, deliveries, intake, logs, path_filters as path_filter_sql, queue as queue_sql,
+        repository_lists, schedules as schedules_sql, tags as tags_sql,
     },
 };
 
@@ -186,6 +186,15 @@ async fn what_is_asked_often_is_answered_from_an_index() {
             intake::SUPERSEDE,
             "INDEX builds_by_ref (repository_id=? AND rule_id=? AND source_name=? AND source_type=?)",
         ),
+        (
+            path_filter_sql::LAST_BUILT,
+            "INDEX builds_succeeded (rule_id=? AND source_name=? AND source_type=? AND push_order<?)",
+        ),
+        (
+            path_filter_sql::UNDER_WAY_BETWEEN,
+            "INDEX builds_by_ref (repository_id=? AND rule_id=? AND source_name=? AND source_type=?)",
+        ),
+        (path_filter_sql::NOT_BUILT, "INDEX builds_by_rule (rule_id=?)"),
         (builds::COUNT_BY_STATUS, "COVERING INDEX builds_by_status"),
         (
             builds::COUNT_QUEUED_BETWEEN,

@@ -12,6 +12,7 @@ mod logs;
 mod members;
 mod organisations;
 mod outbox;
+mod path_filters;
 mod people;
 mod queue;
 mod registries;
@@ -114,6 +115,7 @@ pub(super) fn rule(source: &str, docker_tag: &str) -> Rule {
         target: String::new(),
         platforms: vec![],
         build_args: BTreeMap::new(),
+        paths: vec![],
         schedule: None,
     }
 }
@@ -176,10 +178,12 @@ pub(super) fn request(repository: &Repository, commit: &str) -> BuildRequest {
             target: String::new(),
             platforms: vec![],
             cache: true,
+            paths: vec![],
             base_digests: BTreeMap::new(),
         },
         push_order: None,
         unless_under_way: true,
+        before: None,
     }
 }
 

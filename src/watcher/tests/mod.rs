@@ -309,6 +309,7 @@ fn rule(source: &str, docker_tag: &str) -> Rule {
         target: String::new(),
         platforms: vec![],
         build_args: BTreeMap::new(),
+        paths: vec![],
         schedule: None,
     }
 }

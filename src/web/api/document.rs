@@ -77,7 +77,7 @@ struct RuleDocument {
     target: String,
     autobuild: bool,
     cache: bool,
-    /// Always empty: path filters are not supported.
+    /// Patterns as in `.gitignore`: a push to a branch builds only if it changed a file that they match. Empty: always.
     paths: Vec<String>,
     platforms: Vec<String>,
     /// Only for those who may change the repository.
@@ -179,7 +179,7 @@ fn show_rule(rule: Rule, is_editor: bool) -> RuleDocument {
         target: rule.target,
         autobuild: rule.autobuild,
         cache: rule.cache,
-        paths: vec![],
+        paths: rule.paths,
         platforms: rule.platforms,
         build_args: is_editor.then_some(rule.build_args),
         schedule: rule.schedule,
@@ -349,7 +349,9 @@ pub struct RuleInput {
     pub autobuild: bool,
     #[serde(default = "yes")]
     pub cache: bool,
-    /// Must be empty: path filters are not supported.
+    /// Patterns as in `.gitignore`, tried in order; the last that matches a changed file decides, and `!` takes files out.
+    /// A push to a branch builds only if it changed a file that they match; empty: always. If all begin with `!`, every
+    /// other file counts. At most 100, each of at most 1,000 bytes.
     #[serde(default)]
     pub paths: Vec<String>,
     /// At most one.

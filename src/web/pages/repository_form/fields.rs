@@ -50,6 +50,8 @@ pub struct RuleFields {
     pub autobuild: bool,
     pub cache: bool,
     pub build_args: Vec<ArgumentFields>,
+    /// Patterns, one a line.
+    pub paths: String,
     pub schedule: ScheduleFields,
 }
 
@@ -135,6 +137,12 @@ impl RuleFields {
         }
     }
 
+    /// The patterns of the path filter; a line in which nothing is typed is none.
+    pub fn patterns(&self) -> Vec<String> {
+        let lines = self.paths.lines().filter(|line| !line.trim().is_empty());
+        lines.map(str::to_owned).collect()
+    }
+
     fn set(&mut self, field: &str, value: String) -> bool {
         match field {
             "source_type" => self.source_type = value,
@@ -146,6 +154,7 @@ impl RuleFields {
             "platforms" => self.platform = value,
             "autobuild" => self.autobuild = true,
             "cache" => self.cache = true,
+            "paths" => self.paths = value,
             "schedule.cron" => self.schedule.cron = value,
             "schedule.time_zone" => self.schedule.time_zone = value,
             "schedule.no_cache" => self.schedule.no_cache = true,
@@ -217,6 +226,7 @@ impl RepositoryForm {
                         value: value.clone(),
                     })
                     .collect(),
+                paths: rule.paths.join("\n"),
                 schedule: rule.schedule.as_ref().map(ScheduleFields::of).unwrap_or_default(),
             })
             .collect();

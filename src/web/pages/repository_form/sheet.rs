@@ -7,6 +7,7 @@ use crate::{
     domain::{
         ids::RuleId,
         location,
+        path_filter::PathFilter,
         repository::{Provider, RepositoryName, default_image},
         rule::{Rule, SourceType, is_valid_ref_name},
     },
@@ -63,6 +64,8 @@ pub enum Preview {
         images: Vec<String>,
         dockerfile: String,
         context: String,
+        /// One of these must match a changed file; empty: whatever was changed.
+        paths: Vec<String>,
     },
     /// It does not build, and why.
     No(String),
@@ -141,7 +144,7 @@ impl Sheet {
         };
         let rows = self.form.rules.iter().enumerate().map(|(index, fields)| {
             let path = format!("rules[{index}].");
-            let has_faults = ["target", "platforms", "build_args", "schedule"]
+            let has_faults = ["target", "platforms", "build_args", "paths", "schedule"]
                 .iter()
                 .any(|field| self.errors.under(&format!("{path}{field}")));
             RuleRow {
@@ -154,6 +157,7 @@ impl Sheet {
                     || !fields.target.is_empty()
                     || !fields.platform.is_empty()
                     || !fields.build_args.is_empty()
+                    || !fields.paths.is_empty()
                     || fields.schedule.is_used(),
                 path,
             }
@@ -198,6 +202,7 @@ fn label_of(field: &str) -> String {
             "context" => "Build context",
             "target" => "Target stage",
             "platforms" => "Platform",
+            "paths" => "Path filter",
             "schedule.cron" | "schedule" => "Schedule",
             "schedule.time_zone" => "Time zone of the schedule",
             _ => "Build argument",
@@ -247,6 +252,7 @@ fn preview(fields: &RuleFields, try_name: &str, image: &str) -> Preview {
         target: String::new(),
         platforms: vec![],
         build_args: Default::default(),
+        paths: fields.patterns(),
         schedule: None,
     };
     if rule.source.is_empty() {
@@ -254,6 +260,9 @@ fn preview(fields: &RuleFields, try_name: &str, image: &str) -> Preview {
     }
     if let Err(invalid) = rule.check() {
         return Preview::Invalid(invalid.message);
+    }
+    if let Err(invalid) = PathFilter::new(&rule.paths) {
+        return Preview::Invalid(format!("path filter: {invalid}"));
     }
     let name = match (try_name.trim(), rule.literal_source()) {
         ("", Some(literal)) => literal,
@@ -274,6 +283,7 @@ fn preview(fields: &RuleFields, try_name: &str, image: &str) -> Preview {
             images: found.tags.iter().map(|tag| format!("{image}:{tag}")).collect(),
             dockerfile: format!("/{}", place.dockerfile),
             context: format!("/{}", place.context),
+            paths: found.paths,
         },
         Err(error) => Preview::Invalid(error.to_string()),
     }
