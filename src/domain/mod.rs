@@ -14,6 +14,7 @@ pub mod dockerfile;
 pub mod documents;
 pub mod engine_health;
 pub mod event;
+pub mod graph_layout;
 pub mod ids;
 pub mod image;
 pub mod limits;

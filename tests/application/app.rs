@@ -41,6 +41,7 @@ pub const HOOK_SECRET: &str = "canary-of-the-hook";
 
 pub struct App {
     pub store: Store,
+    pub intake: Intake,
     pub clock: Clock,
     pub intake: Intake,
     /// Seconds by which its clock is ahead.
@@ -153,6 +154,7 @@ impl App {
         let server = AbortOnDropHandle::new(tokio::spawn(web::serve(listener, router, shutdown.clone())));
         Self {
             store,
+            intake,
             clock,
             intake,
             ahead,
