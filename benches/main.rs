@@ -8,6 +8,7 @@
 //! cargo bench -- webhooks logs    only these
 //! ```
 
+mod bases;
 mod logs;
 mod pages;
 mod push;
@@ -57,6 +58,9 @@ async fn main() {
     }
     if wanted("pages") {
         pages::measure(&mut table).await;
+    }
+    if wanted("bases") {
+        bases::measure(&mut table).await;
     }
     table.print();
 }

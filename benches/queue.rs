@@ -114,6 +114,7 @@ fn delivery(repository: &Repository, first: usize, count: usize) -> NewDelivery 
         commit: None,
         decided: vec![],
         requests: (first..first + count).map(|n| request(repository, n)).collect(),
+        takes: None,
     }
 }
 

@@ -33,6 +33,7 @@ PACKAGES='
     docker-registry  docker-registry
     busybox          busybox-static
     htpasswd         apache2-utils
+    skopeo           skopeo
     shellcheck       shellcheck
     chromium         chromium
     chromedriver     chromium-driver

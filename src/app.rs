@@ -20,6 +20,7 @@ use crate::{
     oidc::{Oidc, OidcConfig, OidcError},
     registry::{Registries, RegistriesConfig, RegistryError},
     reporter::{self, ReporterParts},
+    scheduler::{self, SchedulerParts},
     signals::Signals,
     source::{SourceConfig, SourceError, Sources},
     store::{Store, StoreError},
@@ -155,6 +156,12 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
         signals: signals.clone(),
         base_url: config.base_url(address),
     };
+    let scheduling = SchedulerParts {
+        store: opened.store.clone(),
+        intake: intake.clone(),
+        clock: opened.clock.clone(),
+        signals: signals.clone(),
+    };
     let state = web::AppState {
         store: opened.store.clone(),
         intake,
@@ -181,6 +188,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     tasks.spawn(worker.run(shutdown.clone()));
     tasks.spawn(watcher::run(watching, shutdown.clone()));
     tasks.spawn(reporter::run(reporting, mailer, shutdown.clone()));
+    tasks.spawn(scheduler::run(scheduling, shutdown.clone()));
     tasks.spawn(janitor::run(opened.store.clone(), logs, signals, shutdown.clone()));
     tasks.close();
     web::serve(listener, web::router(state), shutdown.clone()).await;

@@ -17,6 +17,7 @@ pub mod oidc;
 pub mod passwords;
 pub mod registry;
 pub mod reporter;
+pub mod scheduler;
 pub mod secrets;
 pub mod signals;
 pub mod source;

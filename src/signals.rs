@@ -17,6 +17,7 @@ struct Bells {
     ended: Notify,
     access: Notify,
     bases: Notify,
+    schedules: Notify,
     /// Rung with the others that tell of builds, and by itself.
     shown: Notify,
 }
@@ -62,6 +63,11 @@ impl Signals {
         self.0.access.notify_waiters();
     }
 
+    /// A rule's schedule may have changed.
+    pub fn schedules_changed(&self) {
+        self.0.schedules.notify_waiters();
+    }
+
     /// Waits for [`Self::queue_changed`], at most for `poll`. Interest counts from the call on, before the first poll.
     pub fn on_queue_change(&self, poll: Duration) -> impl Future<Output = ()> + Send + '_ {
         wait(&self.0.queue, poll)
@@ -95,6 +101,11 @@ impl Signals {
     /// Waits for [`Self::access_changed`], at most for `poll`.
     pub fn on_access_change(&self, poll: Duration) -> impl Future<Output = ()> + Send + '_ {
         wait(&self.0.access, poll)
+    }
+
+    /// Waits for [`Self::schedules_changed`], at most for `poll`.
+    pub fn on_schedule_change(&self, poll: Duration) -> impl Future<Output = ()> + Send + '_ {
+        wait(&self.0.schedules, poll)
     }
 }
 

@@ -31,8 +31,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("oidc", &["domain"]),
     // Where logs are, growing or sealed.
     ("build_log", &["domain", "logs", "store"]),
-    // The activities. They know each other through the store and the signals; `intake` is the one door by which pages
-    // and API start builds.
+    // The activities. They know each other through the store and the signals; `intake` is the one door by which pages,
+    // API and schedules start builds.
     (
         "intake",
         &[
@@ -43,6 +43,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "reporter",
         &["build_log", "clock", "domain", "logs", "mail", "signals", "store"],
     ),
+    ("scheduler", &["clock", "domain", "intake", "signals", "store"]),
     ("janitor", &["build_log", "logs", "signals", "store"]),
     (
         "worker",
@@ -58,6 +59,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "source",
             "store",
             "vault",
+        ],
+    ),
+    (
+        "watcher",
+        &[
+            "clock", "domain", "intake", "registry", "secrets", "signals", "store", "vault",
         ],
     ),
     (
@@ -96,11 +103,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "oidc",
             "registry",
             "reporter",
+            "scheduler",
             "signals",
             "source",
             "store",
             "tokens",
             "vault",
+            "watcher",
             "web",
             "worker",
         ],

@@ -219,6 +219,7 @@ fn updated(source_type: SourceType, name: &str, commit: &str, message: &str) -> 
     let kind = ChangeKind::Updated {
         commit: commit.to_owned(),
         message: Some(message.to_owned()),
+        before: None,
     };
     RefChange {
         source_type,
@@ -288,7 +289,7 @@ async fn every_ref_of_a_push_is_told_with_a_delivery_id_of_its_own() {
 async fn deletions_and_forced_pushes_are_told_as_such() {
     let (service, url) = Service::start(&[]).await;
     let git = Git::new(&url);
-    git.commit(b"First");
+    let first = git.commit(b"First");
     git.push(["main", "main:old"]);
     git.git(["commit", "--quiet", "--amend", "--allow-empty", "-m", "Rewritten"]);
     let rewritten = git.git(["rev-parse", "HEAD"]);
@@ -297,7 +298,11 @@ async fn deletions_and_forced_pushes_are_told_as_such() {
     git.push(["main"]);
     git.push([":old"]);
     let changes = service.changes();
-    assert_eq!(changes[2], updated(SourceType::Branch, "main", &rewritten, "Rewritten"));
+    let mut expected = updated(SourceType::Branch, "main", &rewritten, "Rewritten");
+    if let ChangeKind::Updated { before, .. } = &mut expected.kind {
+        *before = Some(first);
+    }
+    assert_eq!(changes[2], expected);
     assert_eq!(changes[4], deleted(SourceType::Branch, "old"));
     let flags: Vec<_> = service.requests()[2..]
         .iter()

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, path::Path};
 use chrono::{DateTime, Duration, Utc};
 use hullworks::{
     clock::Clock,
-    domain::ids::{BuildId, RepositoryId},
+    domain::ids::{BuildId, RepositoryId, RuleId},
 };
 use sqlx::{
     Connection, Row, SqliteConnection,
@@ -21,20 +21,88 @@ const OWN: usize = 200;
 
 /// Fills the database of a service that does not run.
 pub async fn fill(database: &Path) {
-    let options = SqliteConnectOptions::new()
-        .filename(database)
-        .journal_mode(SqliteJournalMode::Wal)
-        .foreign_keys(false);
-    let mut connection = SqliteConnection::connect_with(&options).await.expect("the database");
+    let mut connection = open(database).await;
     let mut tx = connection.begin().await.expect("the database");
     let repositories = repositories(&mut tx).await;
     builds(&mut tx, &repositories).await;
     tx.commit().await.expect("the database");
+    close(connection).await;
+}
+
+/// Fills the database of a service that does not run with repositories that were each built once, on one of these images.
+pub async fn fill_on_bases(database: &Path, images: &[String], digest: &str) {
+    let mut connection = open(database).await;
+    let mut tx = connection.begin().await.expect("the database");
+    let repositories = repositories(&mut tx).await;
+    for (n, repository) in repositories.iter().enumerate() {
+        built_on(&mut tx, repository, &images[n % images.len()], digest, n).await;
+    }
+    tx.commit().await.expect("the database");
+    close(connection).await;
+}
+
+async fn open(database: &Path) -> SqliteConnection {
+    let options = SqliteConnectOptions::new()
+        .filename(database)
+        .journal_mode(SqliteJournalMode::Wal)
+        .foreign_keys(false);
+    SqliteConnection::connect_with(&options).await.expect("the database")
+}
+
+async fn close(mut connection: SqliteConnection) {
     sqlx::raw_sql("analyze")
         .execute(&mut connection)
         .await
         .expect("the database");
     connection.close().await.expect("the database");
+}
+
+/// A rule, its successful build, the tag that this holds, and the image that it stood on.
+async fn built_on(connection: &mut SqliteConnection, repository: &str, image: &str, digest: &str, n: usize) {
+    let (rule, build) = (RuleId::new().to_string(), BuildId::new().to_string());
+    let copied = [
+        ("rules", BTreeMap::from([("id", "$1"), ("repository_id", "$2")])),
+        (
+            "builds",
+            BTreeMap::from([
+                ("id", "$3"),
+                ("push_order", "$3"),
+                ("rule_id", "$1"),
+                ("repository_id", "$2"),
+                ("number", "1"),
+                ("status", "'succeeded'"),
+                ("log_size", "0"),
+                ("log_sealed", "true"),
+            ]),
+        ),
+    ];
+    for (table, changed) in copied {
+        let insert = copy_of(
+            table,
+            &columns(connection, table).await,
+            &changed,
+            "order by id limit 1",
+        );
+        let query = sqlx::query(sqlx::AssertSqlSafe(insert))
+            .bind(&rule)
+            .bind(repository)
+            .bind(&build);
+        query.execute(&mut *connection).await.expect("the database");
+    }
+    sqlx::query("insert into published_tags (image, tag, newest_order, newest_build, repository_id) values ($1, 'latest', $2, $2, $3)")
+        .bind(format!("r.example.com/team/service-{n}"))
+        .bind(&build)
+        .bind(repository)
+        .execute(&mut *connection)
+        .await
+        .expect("the database");
+    sqlx::query("insert into build_bases (build_id, image, digest, pinned) values ($1, $2, $3, false)")
+        .bind(&build)
+        .bind(image)
+        .bind(digest)
+        .execute(&mut *connection)
+        .await
+        .expect("the database");
 }
 
 async fn repositories(connection: &mut SqliteConnection) -> Vec<String> {

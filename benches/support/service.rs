@@ -116,6 +116,27 @@ impl Service {
         }
     }
 
+    /// Stores credentials for a registry of the whole server, and with them the address that it reports to.
+    pub async fn put_registry(&self, host: &str) -> Value {
+        let request = self.request(Method::PUT, &format!("/registries/{}", host.replace(':', "%3A")));
+        let document = json!({ "username": "reporter", "password": "a long password" });
+        request
+            .json(&document)
+            .send()
+            .await
+            .expect("an answer")
+            .json()
+            .await
+            .expect("JSON")
+    }
+
+    /// The newest of all builds.
+    pub async fn newest_build(&self) -> Value {
+        let request = self.request(Method::GET, "/builds?limit=1");
+        let list: Value = request.send().await.expect("an answer").json().await.expect("JSON");
+        list["items"][0].clone()
+    }
+
     pub async fn build(&self, id: &str) -> Value {
         let request = self.request(Method::GET, &format!("/builds/{id}"));
         request.send().await.expect("an answer").json().await.expect("JSON")

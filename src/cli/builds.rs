@@ -98,6 +98,7 @@ pub fn describe_outcome(build: &Value, colours: bool) -> String {
         None if text("status") == "succeeded" => format!("{}:{} {}", text("image"), tags(build), text("digest"))
             .trim_end()
             .to_owned(),
+        None if text("status") == "skipped" => text("status_reason").to_owned(),
         None => String::new(),
     };
     match detail.is_empty() {
@@ -130,6 +131,11 @@ mod tests {
         check(
             json!({"repository": "team/app", "number": 3, "status": "canceled", "error": null}),
             "team/app #3 canceled",
+        );
+        check(
+            json!({"repository": "team/app", "number": 3, "status": "skipped", "error": null,
+                "status_reason": "no file was changed since build #2"}),
+            "team/app #3 skipped: no file was changed since build #2",
         );
     }
 

@@ -11,6 +11,7 @@ use super::{
     failure::Failure,
     output::{Output, note},
 };
+use crate::domain::schedule::Schedule;
 
 /// Print repositories, rules, links and registries as the file that `apply` takes
 ///
@@ -108,6 +109,9 @@ fn entry_of_repository(mut document: Value, unknown: &mut BTreeSet<String>) -> V
     }
     for rule in entry["rules"].as_array_mut().into_iter().flatten() {
         *rule = known_part::<Rule>(rule.take(), "repositories.rules", unknown);
+        if rule["schedule"].is_object() {
+            rule["schedule"] = known_part::<Schedule>(rule["schedule"].take(), "repositories.rules.schedule", unknown);
+        }
     }
     entry
 }
@@ -168,7 +172,8 @@ mod tests {
         let document = json!({
             "namespace": "team", "name": "app", "colour": "red",
             "source": {"provider": "github", "url": "https://x/y.git", "depth": 1},
-            "rules": [{"source_type": "branch", "source": "main", "docker_tag": "latest", "shell": "sh"}],
+            "rules": [{"source_type": "branch", "source": "main", "docker_tag": "latest", "shell": "sh",
+                "schedule": {"cron": "@daily", "jitter": 5}}],
         });
         let mut unknown = BTreeSet::new();
         let entry = entry_of_repository(document, &mut unknown);
@@ -179,6 +184,7 @@ mod tests {
             unknown,
             [
                 "repositories.colour",
+                "repositories.rules.schedule.jitter",
                 "repositories.rules.shell",
                 "repositories.source.depth"
             ]

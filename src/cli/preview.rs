@@ -48,8 +48,14 @@ impl Preview {
             let tags = found["tags"].as_array().into_iter().flatten();
             let tags: Vec<_> = tags.filter_map(Value::as_str).collect();
             let text = |key: &str| found[key].as_str().unwrap_or_default();
+            let paths = found["paths"].as_array().into_iter().flatten();
+            let paths: Vec<_> = paths.filter_map(Value::as_str).collect();
+            let condition = match paths.is_empty() {
+                true => String::new(),
+                false => format!(", if a changed file matches {}", paths.join(" ")),
+            };
             out.line(&format!(
-                "builds   {}: {} from {} in {}",
+                "builds   {}: {} from {} in {}{condition}",
                 names.name(text("rule")),
                 tags.join(", "),
                 text("dockerfile"),

@@ -28,14 +28,18 @@ impl RuleNames {
     }
 }
 
-/// A rule in a few words: `branch main -> latest`, with the directory where it is not the source's own.
+/// A rule in a few words: `branch main -> latest`, with the directory where it is not the source's own, and its schedule.
 pub fn describe(rule: &Value) -> String {
     let text = |key: &str| rule[key].as_str().unwrap_or_default();
-    let name = format!("{} {} -> {}", text("source_type"), text("source"), text("docker_tag"));
-    match text("context") {
-        "" | "/" => name,
-        context => format!("{name} (in {context})"),
+    let mut name = format!("{} {} -> {}", text("source_type"), text("source"), text("docker_tag"));
+    if !matches!(text("context"), "" | "/") {
+        name.push_str(&format!(" (in {})", text("context")));
     }
+    let schedule = |key: &str| rule["schedule"][key].as_str();
+    if let Some(cron) = schedule("cron") {
+        name.push_str(&format!(" (at {cron}, {})", schedule("time_zone").unwrap_or("UTC")));
+    }
+    name
 }
 
 #[cfg(test)]
@@ -49,10 +53,13 @@ mod tests {
         let document = json!({ "rules": [
             {"id": "1", "source_type": "branch", "source": "main", "docker_tag": "latest", "context": "/"},
             {"id": "2", "source_type": "tag", "source": "/^v(.*)$/", "docker_tag": "{\\1}", "context": "/services/worker"},
+            {"id": "4", "source_type": "branch", "source": "main", "docker_tag": "weekly", "context": "/",
+                "schedule": {"cron": "0 4 * * 1", "time_zone": "Europe/Berlin", "no_cache": true}},
         ]});
         let names = RuleNames::of(&document);
         assert_eq!(names.name("1"), "branch main -> latest");
         assert_eq!(names.name("2"), r"tag /^v(.*)$/ -> {\1} (in /services/worker)");
+        assert_eq!(names.name("4"), "branch main -> weekly (at 0 4 * * 1, Europe/Berlin)");
         assert_eq!(names.name("3"), "rule 3");
         assert_eq!(RuleNames::of(&Value::Null).name("1"), "rule 1");
     }

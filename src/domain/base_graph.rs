@@ -248,3 +248,117 @@ impl Graph {
             .map(str::to_owned)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `b: a x` is a target that makes `b` and stands on `a` and `x`, all used as `old`.
+    fn graph(lines: &[&str]) -> Graph {
+        let target = |line: &&str| {
+            let (makes, stands_on) = line.split_once(": ").unwrap();
+            let base = |image: &str| Base {
+                image: image.to_owned(),
+                digest: Some("old".to_owned()),
+                by_hand: false,
+                access: String::new(),
+            };
+            Target {
+                build: BuildId::from(makes),
+                repository: RepositoryId::from(makes),
+                name: RepositoryName::new("team", makes).unwrap(),
+                rule: RuleId::from("rule"),
+                source_type: SourceType::Branch,
+                source_name: "main".to_owned(),
+                makes: vec![makes.to_owned()],
+                started_at: DateTime::UNIX_EPOCH,
+                stands_on: stands_on.split_whitespace().map(base).collect(),
+            }
+        };
+        Graph::new(lines.iter().map(target).collect())
+    }
+
+    fn moved(image: &str) -> Moved<'_> {
+        Moved {
+            image,
+            access: "",
+            to: "new",
+        }
+    }
+
+    /// What follows, in order: `c<a,b` is built after `a` and `b`; `c!` is cut.
+    fn follows(graph: &Graph, images: &[&str]) -> String {
+        let moves: Vec<Moved<'_>> = images.iter().map(|image| moved(image)).collect();
+        let found = graph.consequences(&moves).items;
+        let name = |item: &Consequence| graph.targets()[item.target].makes[0].clone();
+        let words = found.iter().map(|item| {
+            let before: Vec<String> = item.after.iter().map(|&before| name(&found[before])).collect();
+            let before = if before.is_empty() {
+                String::new()
+            } else {
+                format!("<{}", before.join(","))
+            };
+            format!("{}{before}{}", name(item), if item.cut.is_some() { "!" } else { "" })
+        });
+        words.collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn what_follows_is_in_the_order_of_building() {
+        let check = |lines: &[&str], images: &[&str], expected: &str| {
+            assert_eq!(follows(&graph(lines), images), expected, "{lines:?} {images:?}");
+        };
+        // A chain, told in any order.
+        check(&["d: c", "c: b", "b: a"], &["a"], "b c<b d<c");
+        check(&["d: c", "c: b", "b: a"], &["c"], "d");
+        check(&["d: c", "c: b", "b: a"], &["elsewhere"], "");
+        // A diamond's last is built once, after both sides.
+        check(&["b: a", "c: a", "d: b c"], &["a"], "b c d<b,c");
+        // It stands on the first itself too, and still comes last.
+        check(&["d: a b c", "b: a", "c: a"], &["a"], "b c d<b,c");
+        // Who stands on two that move is built once.
+        check(&["c: a b"], &["a", "b"], "c");
+        // Another's chain is left alone.
+        check(&["b: a", "y: x"], &["a"], "b");
+    }
+
+    #[test]
+    fn circles_are_cut() {
+        // Two that stand on each other: whoever moved is not built for what came back.
+        assert_eq!(follows(&graph(&["a: b", "b: a"]), &["a"]), "b a<b!");
+        // A circle that the move enters from outside is built around once.
+        assert_eq!(follows(&graph(&["b: a d", "c: b", "d: c"]), &["a"]), "b c<b d<c");
+        // An image on itself is not built for its own push.
+        assert_eq!(follows(&graph(&["a: a"]), &["a"]), "a!");
+    }
+
+    #[test]
+    fn who_was_built_on_the_new_version_or_sees_it_by_other_credentials_does_not_follow() {
+        let graph = graph(&["b: a"]);
+        let follow = |moved: Moved<'_>| graph.consequences(&[moved]).items.len();
+        assert_eq!(follow(moved("a")), 1);
+        assert_eq!(
+            follow(Moved {
+                to: "old",
+                ..moved("a")
+            }),
+            0
+        );
+        assert_eq!(
+            follow(Moved {
+                access: "team",
+                ..moved("a")
+            }),
+            0
+        );
+    }
+
+    #[test]
+    fn ten_thousand_in_a_row_are_put_in_order() {
+        let lines: Vec<String> = (1..10_000).map(|n| format!("i{n}: i{}", n - 1)).collect();
+        let lines: Vec<&str> = lines.iter().rev().map(String::as_str).collect();
+        let found = graph(&lines).consequences(&[moved("i0")]).items;
+        assert_eq!(found.len(), 9_999);
+        assert!(found.iter().enumerate().all(|(place, item)| item.depth == place));
+    }
+}

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::ids::BuildId;
+use super::{event::is_object_name, ids::BuildId};
 
 /// Where a build stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
@@ -117,6 +117,8 @@ pub enum Cause {
         /// The wave that it belongs to.
         wave: String,
     },
+    /// The time had come that the rule's schedule names.
+    Schedule { cron: String, time_zone: String },
 }
 
 impl Cause {
@@ -124,7 +126,7 @@ impl Cause {
     pub fn user(&self) -> Option<&str> {
         match self {
             Self::Manual { user } | Self::Create { user } | Self::Retry { user, .. } => Some(user),
-            Self::Push { .. } | Self::BaseImage { .. } => None,
+            Self::Push { .. } | Self::BaseImage { .. } | Self::Schedule { .. } => None,
         }
     }
 
@@ -135,6 +137,7 @@ impl Cause {
             Self::Create { .. } => CauseKind::Create,
             Self::Retry { .. } => CauseKind::Retry,
             Self::BaseImage { .. } => CauseKind::BaseImage,
+            Self::Schedule { .. } => CauseKind::Schedule,
         }
     }
 }
@@ -148,10 +151,18 @@ pub enum CauseKind {
     Create,
     Retry,
     BaseImage,
+    Schedule,
 }
 
 impl CauseKind {
-    pub const ALL: [Self; 5] = [Self::Push, Self::Manual, Self::Create, Self::Retry, Self::BaseImage];
+    pub const ALL: [Self; 6] = [
+        Self::Push,
+        Self::Manual,
+        Self::Create,
+        Self::Retry,
+        Self::BaseImage,
+        Self::Schedule,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -160,6 +171,7 @@ impl CauseKind {
             Self::Create => "create",
             Self::Retry => "retry",
             Self::BaseImage => "base_image",
+            Self::Schedule => "schedule",
         }
     }
 
@@ -169,7 +181,7 @@ impl CauseKind {
 
     /// Whether nobody waits for such a build: it follows by itself, behind those that somebody asked for.
     pub fn is_automatic(self) -> bool {
-        matches!(self, Self::BaseImage)
+        matches!(self, Self::BaseImage | Self::Schedule)
     }
 }
 
@@ -255,9 +267,38 @@ pub struct Plan {
     pub target: String,
     pub platforms: Vec<String>,
     pub cache: bool,
+    /// The rule's path filter.
+    #[serde(default)]
+    pub paths: Vec<String>,
     /// What an image (fully named, with its tag) is to be taken for, whatever its tag stands for by then.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub base_digests: BTreeMap<String, String>,
+}
+
+/// What a branch pointed to before the push that started a build. Only builds that a path filter may skip have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Before {
+    /// The branch is new, or the forge does not know.
+    Nothing,
+    /// Full object name.
+    Commit(String),
+}
+
+impl Before {
+    /// As git spells it: the object name, or zeros for nothing.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Nothing => "0000000000000000000000000000000000000000",
+            Self::Commit(commit) => commit,
+        }
+    }
+
+    pub fn parse(text: &str) -> Self {
+        match is_object_name(text) {
+            true => Self::Commit(text.to_owned()),
+            false => Self::Nothing,
+        }
+    }
 }
 
 /// One step of a build, as the builder reported it.
@@ -297,6 +338,11 @@ pub enum Ending {
     Superseded {
         by: BuildId,
     },
+    /// Nothing that its rule builds was changed.
+    Skipped {
+        /// For a person to read: which files were looked at.
+        reason: String,
+    },
 }
 
 impl Ending {
@@ -306,6 +352,7 @@ impl Ending {
             Self::Failed(_) => Status::Failed,
             Self::Canceled => Status::Canceled,
             Self::Superseded { .. } => Status::Superseded,
+            Self::Skipped { .. } => Status::Skipped,
         }
     }
 }
@@ -355,6 +402,16 @@ mod tests {
                 assert!(!(from.is_final() && from.may_become(to)));
             }
         }
+    }
+
+    #[test]
+    fn what_was_before_is_spelled_as_git_does() {
+        let commit = "0da1a1f0b3a0c8a1b5c9b1a7b4d6e9f0a1b2c3d4";
+        assert_eq!(Before::parse(commit), Before::Commit(commit.to_owned()));
+        for before in [Before::Nothing, Before::Commit(commit.to_owned())] {
+            assert_eq!(Before::parse(before.as_str()), before);
+        }
+        assert_eq!(Before::parse("HEAD"), Before::Nothing);
     }
 
     #[test]

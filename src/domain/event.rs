@@ -56,6 +56,8 @@ pub enum ChangeKind {
         commit: String,
         /// The commit's message, where the payload has it.
         message: Option<String>,
+        /// What the ref pointed to before, a full object name; `None` if it is new or the payload does not say.
+        before: Option<String>,
     },
     Deleted,
 }

@@ -4,13 +4,13 @@
 
 pub mod access;
 pub mod audit;
-pub mod base;
 pub mod base_graph;
 pub mod build;
 pub mod circles;
 pub mod context;
 pub mod delivery;
 pub mod disk;
+pub mod dockerfile;
 pub mod documents;
 pub mod engine_health;
 pub mod event;
@@ -20,9 +20,11 @@ pub mod image;
 pub mod limits;
 pub mod location;
 pub mod notice;
+pub mod path_filter;
 pub mod platform;
 pub mod progress;
 pub mod repository;
 pub mod rule;
+pub mod schedule;
 pub mod source_url;
 pub mod wave;

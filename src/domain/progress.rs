@@ -1,6 +1,6 @@
 //! How the parts that do a build's work tell what they are doing.
 
-use super::build::Step;
+use super::build::{BaseImage, Step};
 
 /// Takes what a build says. Calls never block and never fail: who builds must not notice who reads.
 pub trait Progress: Send + Sync {
@@ -9,6 +9,9 @@ pub trait Progress: Send + Sync {
 
     /// Replaces the list of steps by a newer state of it.
     fn steps(&self, steps: Vec<Step>);
+
+    /// Replaces the list of the images that the build stands on by what is known now.
+    fn base_images(&self, _images: Vec<BaseImage>) {}
 
     /// Appends one line of our own.
     fn line(&self, text: &str) {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use regex::{Captures, Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 
-use super::{ids::RuleId, image::is_valid_tag};
+use super::{ids::RuleId, image::is_valid_tag, schedule::Schedule};
 
 /// Largest compiled regular expression, in bytes: a bound on memory, as the `regex` crate already bounds time.
 const REGEX_SIZE_LIMIT: usize = 1 << 20;
@@ -71,6 +71,10 @@ pub struct Rule {
     pub platforms: Vec<String>,
     /// Values for the Dockerfile's `ARG`s.
     pub build_args: BTreeMap<String, String>,
+    /// Which changed files make a push build; empty: all. See [`super::path_filter`].
+    pub paths: Vec<String>,
+    /// When it builds without a push.
+    pub schedule: Option<Schedule>,
 }
 
 /// Why a rule cannot be saved: the field at fault and what would be right.
@@ -179,6 +183,15 @@ impl Rule {
                     message,
                 });
             }
+        }
+        if let Some(schedule) = &self.schedule {
+            schedule.check().map_err(|invalid| InvalidRule {
+                field: match invalid.field {
+                    "time_zone" => "schedule.time_zone",
+                    _ => "schedule.cron",
+                },
+                message: invalid.message,
+            })?;
         }
         Ok(())
     }
@@ -432,6 +445,8 @@ mod tests {
             target: String::new(),
             platforms: vec![],
             build_args: BTreeMap::new(),
+            paths: vec![],
+            schedule: None,
         }
     }
 

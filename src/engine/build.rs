@@ -6,7 +6,9 @@ use hyper::{Request, StatusCode};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    BuildSpec, Builder, BuiltImage, Engine, EngineError, buildkit, classic,
+    BuildSpec, Builder, BuiltImage, Engine, EngineError,
+    bases::{self, Prepared},
+    buildkit, classic,
     clean::temporary_name,
     dockerfile::{self, Dockerfile},
     error::build_fault,
@@ -14,6 +16,7 @@ use super::{
     http::{Address, Body},
     info::gone,
     messages::Records,
+    pinned,
 };
 use crate::domain::{context::BuildContext, progress::Progress};
 
@@ -52,12 +55,39 @@ impl Engine {
             Builder::Classic => false,
             Builder::Auto => self.ping().await?.buildkit,
         };
-        let id = if buildkit {
-            buildkit::build(self, spec, context, progress).await?
-        } else {
-            classic::build(&self.address, spec, context, dockerfile, progress).await?
+        // Nothing but a variable can ask where it is built.
+        let platform = match dockerfile.content.contains(&b'$') {
+            true => self.ping().await?.platform,
+            false => String::new(),
         };
-        Ok(BuiltImage::new(id, spec.build_id.clone()))
+        let asked = spec.clone();
+        let (dockerfile, used) = blocking(move || {
+            let used = bases::read(&dockerfile.content, &asked, &platform, buildkit);
+            Ok((dockerfile, used))
+        })
+        .await?;
+        let digests = match buildkit && spec.pull {
+            true => self.exact_digests(&used, spec).await,
+            false => spec.base_digests.clone(),
+        };
+        let Prepared { dockerfile, mut bases } = bases::prepare(dockerfile, used, &digests);
+        bases.announce(&spec.base_digests, progress);
+        let spec = &bases.labelled(spec);
+        let built = if buildkit {
+            let context = pinned::context(context, &dockerfile);
+            buildkit::build(self, spec, context, &mut bases, progress).await
+        } else {
+            classic::build(&self.address, spec, context, dockerfile, &mut bases, progress).await
+        };
+        if buildkit && built.is_ok() {
+            bases.note_differences();
+        }
+        // BuildKit keeps what it pulls apart from the engine's images, which may be older ones.
+        if !(buildkit && spec.pull) {
+            self.look_up(&mut bases, built.is_ok()).await;
+        }
+        bases.tell(progress);
+        Ok(BuiltImage::new(built?, spec.build_id.clone()))
     }
 }
 

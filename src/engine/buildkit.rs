@@ -6,6 +6,7 @@ use hyper::Method;
 
 use super::{
     BuildSpec, Engine, EngineError,
+    bases::Bases,
     build::{parameters, start},
     error::build_fault,
     http::{empty, query, request_with},
@@ -19,6 +20,7 @@ pub(super) async fn build(
     engine: &Engine,
     spec: &BuildSpec,
     context: Arc<dyn BuildContext>,
+    bases: &mut Bases,
     progress: &dyn Progress,
 ) -> Result<String, EngineError> {
     let dockerfile = context.dockerfile().to_owned();
@@ -35,7 +37,7 @@ pub(super) async fn build(
     ]);
     let path = query("/build", pairs.iter().map(|(name, value)| (*name, value.as_str())));
     let request = request_with(Method::POST, &path, &[("content-type", "application/x-tar")], empty())?;
-    let result = follow(engine, request, progress).await;
+    let result = follow(engine, request, bases, progress).await;
     // Where our side of the session failed, the engine tells of it in its own words, without the kind of fault.
     match session.fault() {
         Some(fault) if result.is_err() => Err(fault),
@@ -46,6 +48,7 @@ pub(super) async fn build(
 async fn follow(
     engine: &Engine,
     request: hyper::Request<super::http::Body>,
+    bases: &mut Bases,
     progress: &dyn Progress,
 ) -> Result<String, EngineError> {
     let mut records = start(&engine.address, request).await?;
@@ -54,6 +57,7 @@ async fn follow(
     while let Some(record) = records.next().await? {
         if let Some(report) = record.trace() {
             trace.report(&report, progress);
+            bases.told(trace.take_images(), progress);
         } else if let Some(message) = record.error() {
             return Err(build_fault(message, trace.failed_step()));
         } else if let Some(built) = record.image_id() {

@@ -7,6 +7,7 @@ use hyper::Method;
 
 use super::{
     BuildSpec, EngineError,
+    bases::Bases,
     build::{blocking, parameters, start},
     context_tar,
     dockerfile::Dockerfile,
@@ -14,10 +15,15 @@ use super::{
     fault::Fault,
     http::{Address, query, request_with},
     layers::Layers,
-    messages::{Record, Records},
+    messages::Records,
     spec::config_header,
 };
-use crate::domain::{build::Step, context::BuildContext, progress::Progress};
+use crate::domain::{
+    build::Step,
+    context::BuildContext,
+    image::{ImageReference, is_valid_digest},
+    progress::Progress,
+};
 
 /// Most steps that are listed.
 const MAX_STEPS: usize = 2000;
@@ -31,6 +37,7 @@ pub(super) async fn build(
     spec: &BuildSpec,
     context: Arc<dyn BuildContext>,
     dockerfile: Dockerfile,
+    bases: &mut Bases,
     progress: &dyn Progress,
 ) -> Result<String, EngineError> {
     let planned = Arc::clone(&context);
@@ -51,7 +58,7 @@ pub(super) async fn build(
         &headers,
         context_tar::stream(context, plan, fault.clone()),
     )?;
-    let result = async { follow(start(address, request).await?, progress).await }
+    let result = async { follow(start(address, request).await?, bases, progress).await }
         .await
         .map_err(|error| hit_limit(error, spec));
     // When the tar broke off the engine tells of a broken request.
@@ -91,9 +98,10 @@ fn hit_limit(error: EngineError, spec: &BuildSpec) -> EngineError {
     }
 }
 
-async fn follow(mut records: Records, progress: &dyn Progress) -> Result<String, EngineError> {
+async fn follow(mut records: Records, bases: &mut Bases, progress: &dyn Progress) -> Result<String, EngineError> {
     let mut steps = Steps::new(records.date());
     let mut layers = Layers::default();
+    let mut pulls = Pulls::default();
     let mut id = None;
     while let Some(record) = records.next().await? {
         if let Some(message) = record.error() {
@@ -108,8 +116,11 @@ async fn follow(mut records: Records, progress: &dyn Progress) -> Result<String,
             if steps.read(output) {
                 progress.steps(steps.list.clone());
             }
-        } else if let Some(line) = pull_line(&mut layers, &record) {
-            progress.line(&line);
+        } else if let Some(status) = &record.status {
+            bases.told(pulls.read(status), progress);
+            if let Some(line) = layers.line(&record) {
+                progress.line(&line);
+            }
         } else if let Some(built) = record.image_id() {
             id = Some(built);
         }
@@ -120,8 +131,28 @@ async fn follow(mut records: Records, progress: &dyn Progress) -> Result<String,
     id.ok_or_else(|| EngineError::Unavailable("the engine ended the build without a result".to_owned()))
 }
 
-fn pull_line(layers: &mut Layers, record: &Record) -> Option<String> {
-    record.status.as_ref().and_then(|_| layers.line(record))
+/// What was pulled, read from the records of pulls.
+#[derive(Default)]
+struct Pulls {
+    digest: Option<String>,
+}
+
+impl Pulls {
+    /// The image that was pulled, with its digest, where this status ends a pull: `Digest: sha256:...`, then `Status:
+    /// Downloaded newer image for alpine:3.20` or `Status: Image is up to date for alpine:3.20`.
+    fn read(&mut self, status: &str) -> Option<ImageReference> {
+        if let Some(digest) = status.strip_prefix("Digest: ") {
+            self.digest = Some(digest.trim().to_owned()).filter(|digest| is_valid_digest(digest));
+            return None;
+        }
+        let (_, name) = status.strip_prefix("Status: ")?.rsplit_once(" for ")?;
+        let reference = ImageReference::parse(name.trim()).ok()?;
+        let digest = self.digest.take()?;
+        Some(ImageReference {
+            digest: Some(digest),
+            ..reference
+        })
+    }
 }
 
 /// The list of steps, read from the builder's words.

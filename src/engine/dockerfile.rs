@@ -24,7 +24,11 @@ const MAX_ENTRIES: usize = 1000;
 pub(super) struct Dockerfile {
     /// Names its content; the same for the same content.
     pub(super) object: [u8; 20],
+    /// Where it is in its tree, links followed.
+    pub(super) path: Vec<u8>,
     pub(super) content: Vec<u8>,
+    /// Whether it is another one than the repository's.
+    pub(super) rewritten: bool,
 }
 
 /// Reads the Dockerfile. Blocks.
@@ -42,7 +46,9 @@ pub(super) fn read(context: &dyn BuildContext) -> Result<Dockerfile, EngineError
             }
             Ok(Dockerfile {
                 object: entry.object,
+                path: entry.path,
                 content,
+                rewritten: false,
             })
         }
         EntryKind::Directory | EntryKind::Symlink { .. } => Err(refuse("is not a file")),

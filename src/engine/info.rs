@@ -30,8 +30,8 @@ pub struct EngineInfo {
     pub api_version: String,
     /// Whether builds can go through BuildKit.
     pub buildkit: bool,
-    /// The platform that it builds for by itself, such as `linux/amd64`; `None`: it does not say.
-    pub platform: Option<String>,
+    /// What it runs on, and builds for by itself: `linux/amd64`; empty where it does not say.
+    pub platform: String,
 }
 
 impl Engine {
@@ -54,9 +54,9 @@ impl Engine {
             .address
             .ask(|docker| async move { docker.version().await })
             .await??;
-        let platform = match (&version.os, &version.arch) {
-            (Some(os), Some(architecture)) => canonical_platform(&format!("{os}/{architecture}")),
-            _ => None,
+        let platform = match (version.os, version.arch) {
+            (Some(os), Some(arch)) => canonical_platform(&format!("{os}/{arch}")).unwrap_or_default(),
+            _ => String::new(),
         };
         let (Some(version), Some(api_version)) = (version.version, version.api_version) else {
             return Err(EngineError::Unavailable(

@@ -4,6 +4,7 @@
 //! knows of repositories, queues or stored builds, and nothing here is written to disk. No wait is without a limit,
 //! except for a step that runs while the engine answers.
 
+mod bases;
 mod build;
 mod buildkit;
 mod classic;
@@ -20,6 +21,7 @@ mod info;
 mod inspect;
 mod layers;
 mod messages;
+mod pinned;
 mod push;
 mod session;
 mod spec;

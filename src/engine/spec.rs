@@ -44,6 +44,8 @@ pub struct BuildSpec {
     pub memory_bytes: Option<u64>,
     /// Processors for each step, in thousandths of one.
     pub cpu_thousandths: Option<u64>,
+    /// What an image (fully named, with its tag) is to be taken for, whatever its tag stands for by then.
+    pub base_digests: BTreeMap<String, String>,
     /// For `RUN --mount=type=secret`, by id. BuildKit only.
     pub secrets: BTreeMap<String, SecretString>,
     /// For base images. The engine sends them to whatever realm the registry names: look at it before handing them in.

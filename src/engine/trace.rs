@@ -11,7 +11,10 @@ use bollard_buildkit_proto::{
 };
 use chrono::{DateTime, Utc};
 
-use crate::domain::{build::Step, progress::Progress};
+use crate::domain::{build::Step, image::ImageReference, progress::Progress};
+
+/// How BuildKit begins an image's address.
+const IMAGE_SCHEME: &str = "docker-image://";
 
 /// Most steps that are followed; what a longer Dockerfile does beyond them shows in the log's errors alone.
 const MAX_STEPS: usize = 2000;
@@ -27,6 +30,8 @@ const MAX_LINE: usize = 16 << 10;
 pub(super) struct Trace {
     steps: Vec<Tracked>,
     by_digest: HashMap<String, usize>,
+    /// Images that were named since they were asked for last.
+    images: Vec<ImageReference>,
 }
 
 /// One vertex.
@@ -66,6 +71,11 @@ impl Trace {
         }
     }
 
+    /// The images that BuildKit has named since the last call, with the digests that it resolved.
+    pub(super) fn take_images(&mut self) -> Vec<ImageReference> {
+        std::mem::take(&mut self.images)
+    }
+
     /// The steps that have begun, in the order of their numbers in the log.
     pub(super) fn steps(&self) -> Vec<Step> {
         self.steps
@@ -86,6 +96,7 @@ impl Trace {
             Some(&index) => index,
             None if self.steps.len() >= MAX_STEPS => return,
             None => {
+                self.images.extend(image_of(&vertex.name));
                 self.steps.push(Tracked {
                     step: Step {
                         name: one_line(&vertex.name),
@@ -203,6 +214,23 @@ impl Trace {
             );
         }
     }
+}
+
+/// The image that a vertex loads, by its name: `[build 1/3] FROM docker.io/library/alpine:3.20@sha256:...`,
+/// `[internal] load metadata for docker.io/library/alpine:3.20`, and for a frontend `resolve image config for
+/// docker.io/docker/dockerfile:1` and `docker-image://docker.io/docker/dockerfile:1@sha256:...`.
+fn image_of(name: &str) -> Option<ImageReference> {
+    let command = match name.strip_prefix('[').and_then(|rest| rest.split_once("] ")) {
+        Some((_, command)) => command,
+        None => name,
+    };
+    let image = ["FROM ", "load metadata for ", "resolve image config for "]
+        .into_iter()
+        .find_map(|words| command.strip_prefix(words))
+        .or_else(|| command.starts_with(IMAGE_SCHEME).then_some(command))?;
+    let image = image.strip_prefix(IMAGE_SCHEME).unwrap_or(image);
+    let is_none = image == "scratch";
+    ImageReference::parse(image).ok().filter(|_| !is_none)
 }
 
 /// Writes the pending line of output, even if it is empty.
@@ -393,5 +421,35 @@ mod tests {
             lines[2..].iter().map(|line| line.len()).collect::<Vec<_>>(),
             [MAX_LINE + 9; 2]
         );
+    }
+
+    #[test]
+    fn vertices_name_images_and_other_steps_do_not() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        let check = |name: &str, expected: Option<&str>| {
+            assert_eq!(
+                image_of(name).map(|image| image.to_string()).as_deref(),
+                expected,
+                "{name}"
+            );
+        };
+        let alpine = format!("docker.io/library/alpine:3.20@{digest}");
+        check(&format!("[1/3] FROM {alpine}"), Some(&alpine));
+        check(&format!("[linux/arm64 build 1/3] FROM {alpine}"), Some(&alpine));
+        check(&format!("FROM {alpine}"), Some(&alpine));
+        check(&format!("docker-image://{alpine}"), Some(&alpine));
+        check("[internal] load metadata for r.example/a:1", Some("r.example/a:1"));
+        check(
+            "resolve image config for docker-image://docker.io/docker/dockerfile:1",
+            Some("docker.io/docker/dockerfile:1"),
+        );
+        check(
+            "resolve image config for docker.io/docker/dockerfile:1",
+            Some("docker.io/docker/dockerfile:1"),
+        );
+        check("[2/3] RUN echo FROM alpine", None);
+        check("[1/2] FROM scratch", None);
+        check("[internal] load build context", None);
+        check("[2/3] COPY --from=a FROM /", None);
     }
 }

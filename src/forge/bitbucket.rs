@@ -37,17 +37,25 @@ struct Push<'a> {
 #[derive(Deserialize)]
 struct Change<'a> {
     #[serde(borrow)]
-    old: Option<Ref<'a>>,
+    old: Option<OldRef<'a>>,
     #[serde(borrow)]
     new: Option<MovedRef<'a>>,
 }
 
 #[derive(Deserialize)]
-struct Ref<'a> {
+struct OldRef<'a> {
     #[serde(borrow, rename = "type")]
     kind: Cow<'a, str>,
     #[serde(borrow)]
     name: Cow<'a, str>,
+    #[serde(borrow)]
+    target: Option<OldTarget<'a>>,
+}
+
+#[derive(Deserialize)]
+struct OldTarget<'a> {
+    #[serde(borrow)]
+    hash: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
@@ -95,7 +103,7 @@ pub fn parse_push(json: &str) -> Result<EventKind, Rejection> {
     let mut skipped = Vec::new();
     for (index, change) in payload.push.changes.iter().enumerate() {
         let (kind, name, change) = match (&change.new, &change.old) {
-            (Some(new), _) => (&new.kind, &new.name, updated(&new.target)),
+            (Some(new), old) => (&new.kind, &new.name, updated(&new.target, old.as_ref())),
             (None, Some(old)) => (&old.kind, &old.name, ChangeKind::Deleted),
             (None, None) => {
                 let message = format!("push.changes[{index}] has neither an old nor a new ref");
@@ -110,12 +118,14 @@ pub fn parse_push(json: &str) -> Result<EventKind, Rejection> {
     Ok(push::event(payload.repository.into(), changes, &skipped))
 }
 
-fn updated(target: &Target<'_>) -> ChangeKind {
+fn updated(target: &Target<'_>, old: Option<&OldRef<'_>>) -> ChangeKind {
+    let before = old.and_then(|old| old.target.as_ref()?.hash.as_deref());
     match push::is_zero(&target.hash) {
         true => ChangeKind::Deleted,
         false => ChangeKind::Updated {
             commit: target.hash.as_ref().to_owned(),
             message: target.message.as_deref().map(str::to_owned),
+            before: push::before(before),
         },
     }
 }

@@ -36,6 +36,8 @@ struct Payload<'a> {
 struct Change<'a> {
     #[serde(borrow, rename = "ref")]
     reference: Ref<'a>,
+    #[serde(borrow, rename = "fromHash")]
+    from_hash: Option<Cow<'a, str>>,
     /// For an annotated tag this is the tag object.
     #[serde(borrow, rename = "toHash")]
     to_hash: Cow<'a, str>,
@@ -122,6 +124,7 @@ fn change_kind(change: &Change<'_>, to_commit: Option<&Commit<'_>>) -> ChangeKin
     ChangeKind::Updated {
         commit: change.to_hash.as_ref().to_owned(),
         message: message.map(str::to_owned),
+        before: push::before(change.from_hash.as_deref()),
     }
 }
 

@@ -25,6 +25,8 @@ struct Push<'a> {
     #[serde(borrow, rename = "ref")]
     full_ref: Cow<'a, str>,
     #[serde(borrow)]
+    before: Option<Cow<'a, str>>,
+    #[serde(borrow)]
     after: Cow<'a, str>,
     deleted: bool,
     #[serde(borrow)]
@@ -63,14 +65,19 @@ pub fn parse_push(json: &str) -> Result<EventKind, Rejection> {
     };
     let kind = match push.deleted || push::is_zero(&push.after) {
         true => ChangeKind::Deleted,
-        false => updated(source_type, push.after, push.head_commit),
+        false => updated(source_type, push.before.as_deref(), push.after, push.head_commit),
     };
     let change = push::change(source_type, name, kind)?;
     Ok(push::event(push.repository.into(), vec![change], &[]))
 }
 
 /// For an annotated tag `after` is the tag object, and the head commit what it points to.
-fn updated(source_type: SourceType, after: Cow<'_, str>, head_commit: Option<HeadCommit<'_>>) -> ChangeKind {
+fn updated(
+    source_type: SourceType,
+    before: Option<&str>,
+    after: Cow<'_, str>,
+    head_commit: Option<HeadCommit<'_>>,
+) -> ChangeKind {
     let (head, message) = match head_commit {
         Some(HeadCommit { id, message }) => (Some(id), Some(message.into_owned())),
         None => (None, None),
@@ -82,6 +89,7 @@ fn updated(source_type: SourceType, after: Cow<'_, str>, head_commit: Option<Hea
     ChangeKind::Updated {
         commit: commit.into_owned(),
         message,
+        before: push::before(before),
     }
 }
 

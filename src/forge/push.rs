@@ -32,6 +32,12 @@ pub fn is_zero(object_name: &str) -> bool {
     !object_name.is_empty() && object_name.bytes().all(|c| c == b'0')
 }
 
+/// What a ref pointed to before, as the payload has it; of one that is new it has zeros. Whatever else is no object name
+/// is as good as nothing: it is only ever compared with.
+pub fn before(object_name: Option<&str>) -> Option<String> {
+    object_name.filter(|name| is_object_name(name)).map(str::to_owned)
+}
+
 /// The push, or, if it changed neither branch nor tag, why there is nothing to do. `skipped` are the refs left out.
 pub fn event(repository: PushedRepository, changes: Vec<RefChange>, skipped: &[&str]) -> EventKind {
     match (changes.is_empty(), skipped) {

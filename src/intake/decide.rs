@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use super::{Decided, Trigger};
 use crate::domain::{
-    build::{Cause, Plan},
+    build::{Before, Cause, Plan},
     delivery::Outcome,
     event::{ChangeKind, PushEvent, asks_to_skip, kept_message},
     ids::{BuildId, RuleId},
     repository::Repository,
     rule::{Match, Rule, SourceType},
+    schedule::Schedule,
 };
-use crate::store::BuildRequest;
+use crate::store::{BuildRequest, LiveRef};
 
 /// The dry run: what a push of a ref would build.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -26,6 +27,8 @@ pub struct PreviewMatch {
     pub tags: Vec<String>,
     pub dockerfile: String,
     pub context: String,
+    /// The rule's path filter, which is decided when the commit has been fetched.
+    pub paths: Vec<String>,
 }
 
 /// What one rule makes of one pushed ref.
@@ -61,7 +64,16 @@ pub fn preview_rule(rule: &Rule, source_type: SourceType, name: &str) -> Result<
         tags,
         dockerfile: rule.dockerfile.clone(),
         context: rule.context.clone(),
+        paths: match may_be_skipped(rule, source_type) {
+            true => rule.paths.clone(),
+            false => vec![],
+        },
     })
+}
+
+/// Whether a push builds only if files were changed that the rule is about. A tag has no commit before it to compare with.
+fn may_be_skipped(rule: &Rule, source_type: SourceType) -> bool {
+    source_type == SourceType::Branch && !rule.paths.is_empty()
 }
 
 /// What a push builds; every changed ref is handled.
@@ -74,7 +86,7 @@ pub(super) fn builds_of_push(
     let mut requests = Vec::new();
     let mut decided = Vec::new();
     for change in &push.changes {
-        let (commit, message) = match &change.kind {
+        let (commit, message, before) = match &change.kind {
             ChangeKind::Deleted => {
                 decided.push((
                     Outcome::Ignored,
@@ -82,7 +94,11 @@ pub(super) fn builds_of_push(
                 ));
                 continue;
             }
-            ChangeKind::Updated { commit, message } => (commit, message),
+            ChangeKind::Updated {
+                commit,
+                message,
+                before,
+            } => (commit, message, before),
         };
         if let Some(marker) = message.as_deref().and_then(asks_to_skip) {
             decided.push((
@@ -109,6 +125,8 @@ pub(super) fn builds_of_push(
                     plan: plan(rule, tags, image.to_owned()),
                     push_order: None,
                     unless_under_way: true,
+                    before: may_be_skipped(rule, change.source_type)
+                        .then(|| before.clone().map_or(Before::Nothing, Before::Commit)),
                 }),
                 Err(reason) => decided.push(reason),
             }
@@ -151,6 +169,73 @@ pub(super) fn by_hand(rule: &Rule, trigger: &Trigger) -> Result<(String, Vec<Str
     }
 }
 
+/// What the schedule of a rule builds: a literal ref as by hand; of a pattern every ref that still holds tags, and of its
+/// tags those alone, at its place in the order of pushes: another may be a newer ref's by now, or soon. A branch is built as
+/// it is, a git tag as it was.
+pub(super) fn by_schedule(
+    rule: &Rule,
+    schedule: &Schedule,
+    image: &str,
+    live: Vec<LiveRef>,
+) -> (Vec<BuildRequest>, Decided) {
+    let request = |source_type, source_name, tags| {
+        let mut plan = plan(rule, tags, image.to_owned());
+        plan.cache &= !schedule.no_cache;
+        BuildRequest {
+            id: BuildId::new(),
+            rule_id: rule.id.clone(),
+            source_type,
+            source_name,
+            commit: None,
+            commit_message: None,
+            cause: Cause::Schedule {
+                cron: schedule.cron.clone(),
+                time_zone: schedule.time_zone.clone(),
+            },
+            plan,
+            push_order: None,
+            unless_under_way: true,
+            before: None,
+        }
+    };
+    if rule.literal_source().is_some() {
+        return match by_hand(rule, &Trigger::default()) {
+            Ok((name, tags)) => (vec![request(rule.source_type, name, tags)], vec![]),
+            Err(decided) => (vec![], vec![decided]),
+        };
+    }
+    let (mut requests, mut decided) = (Vec::new(), Vec::new());
+    if live.is_empty() {
+        let reason = format!(
+            "`{}` is a pattern, and no tag that it gave is there to be built again",
+            rule.source
+        );
+        decided.push((Outcome::NoMatch, reason));
+    }
+    for live in live {
+        match rule.matches(live.source_type, &live.source_name) {
+            Match::No(reason) => decided.push((Outcome::NoMatch, reason)),
+            Match::Refused(reason) => decided.push((Outcome::Refused, reason)),
+            Match::Tags(tags) => {
+                let held: Vec<String> = tags.into_iter().filter(|tag| live.tags.contains(tag)).collect();
+                if held.is_empty() {
+                    let reason = format!("`{}` does not give the tags any more that it holds", live.source_name);
+                    decided.push((Outcome::NoMatch, reason));
+                    continue;
+                }
+                let stays = live.source_type == SourceType::Tag;
+                requests.push(BuildRequest {
+                    commit: live.commit.filter(|_| stays),
+                    commit_message: live.commit_message.filter(|_| stays),
+                    push_order: Some(live.push_order),
+                    ..request(live.source_type, live.source_name, held)
+                });
+            }
+        }
+    }
+    (requests, decided)
+}
+
 /// What a build is to do, as its rule has it now.
 pub(super) fn plan(rule: &Rule, tags: Vec<String>, image: String) -> Plan {
     Plan {
@@ -162,6 +247,7 @@ pub(super) fn plan(rule: &Rule, tags: Vec<String>, image: String) -> Plan {
         target: rule.target.clone(),
         platforms: rule.platforms.clone(),
         cache: rule.cache,
+        paths: rule.paths.clone(),
         base_digests: BTreeMap::new(),
     }
 }

@@ -1,8 +1,11 @@
-//! From an event to queued builds: webhooks, clicks, retries and replays. Everything that starts a build goes through
-//! [`Intake`], and is recorded in the ledger together with what it led to.
+//! From an event to queued builds: webhooks, clicks, retries, replays, schedules, and what follows from base images.
+//! Everything that starts a build goes through [`Intake`], and is recorded in the ledger together with what it led to.
+//! Reports of registries start none by themselves.
 
 mod decide;
 mod rebuild;
+mod registry_event;
+mod scheduled;
 mod webhook;
 mod writer;
 
@@ -27,6 +30,7 @@ use self::{decide::plan, writer::Writer};
 pub use self::{
     decide::{Preview, PreviewMatch, preview, preview_rule},
     rebuild::Rebuild,
+    registry_event::{RegistryEvent, RegistryHook},
     webhook::{Hook, WebhookAnswer, WebhookError},
     writer::Overloaded,
 };
@@ -42,6 +46,7 @@ pub struct Intake {
     vault: Arc<Vault>,
     clock: Clock,
     settings: IntakeSettings,
+    signals: Signals,
     writer: Writer,
 }
 
@@ -78,7 +83,7 @@ pub struct Triggered {
 /// What a retry builds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetryInputs {
-    /// The same commit, at the old place in the order of pushes.
+    /// The same commit on the same base images, at the old place in the order of pushes.
     Same,
     /// What the ref points to now.
     Refresh,
@@ -101,12 +106,13 @@ pub enum IntakeError {
 impl Intake {
     /// Starts the writer that records deliveries; it ends when the last clone is dropped.
     pub fn start(store: Store, vault: Arc<Vault>, clock: Clock, signals: Signals, settings: IntakeSettings) -> Self {
-        let writer = Writer::start(store.clone(), signals);
+        let writer = Writer::start(store.clone(), signals.clone());
         Self {
             store,
             vault,
             clock,
             settings,
+            signals,
             writer,
         }
     }
@@ -156,6 +162,7 @@ impl Intake {
                         plan,
                         push_order: None,
                         unless_under_way: false,
+                        before: None,
                     });
                 }
                 Err((outcome, reason)) => {
@@ -198,7 +205,7 @@ impl Intake {
             RetryInputs::Refresh => (None, None, None),
         };
         let plan = match inputs {
-            RetryInputs::Same => build.plan.clone(),
+            RetryInputs::Same => on_the_same_images(build),
             RetryInputs::Refresh => self.current_plan(repository, build)?,
         };
         let request = BuildRequest {
@@ -215,6 +222,7 @@ impl Intake {
             plan,
             push_order,
             unless_under_way: false,
+            before: None,
         };
         self.record(NewDelivery {
             source_name: Some(build.source_name.clone()),
@@ -264,12 +272,22 @@ impl Intake {
             commit: None,
             decided: vec![],
             requests: vec![],
+            takes: None,
         }
     }
 
     async fn record(&self, delivery: NewDelivery) -> Result<Accepted, IntakeError> {
         self.writer.record(delivery).await?.ok_or(IntakeError::Gone)
     }
+}
+
+/// The plan of a build with the base images that it used, as far as it told: so that the same inputs are the same.
+fn on_the_same_images(build: &Build) -> Plan {
+    let mut plan = build.plan.clone();
+    let used = build.base_images.iter().filter(|image| !image.pinned);
+    plan.base_digests
+        .extend(used.filter_map(|image| Some((image.name.clone(), image.digest.clone()?))));
+    plan
 }
 
 /// How long the sender of a webhook is asked to wait when it cannot be taken now.

@@ -40,6 +40,7 @@ impl Intake {
             plan,
             push_order: Some(last.push_order.clone()),
             unless_under_way: true,
+            before: None,
         };
         self.record(NewDelivery {
             provider: "registry".to_owned(),

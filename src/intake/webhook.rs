@@ -166,7 +166,7 @@ impl Intake {
     }
 }
 
-fn unusable(error: StoreError) -> WebhookError {
+pub(super) fn unusable(error: StoreError) -> WebhookError {
     tracing::error!(%error, "failed to look up a webhook");
     WebhookError::Overloaded(Overloaded::Database("the database cannot be read now".to_owned()))
 }

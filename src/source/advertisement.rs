@@ -77,6 +77,13 @@ impl Advertisement {
         self.has_capability("allow-reachable-sha1-in-want")
     }
 
+    /// The full name of the branch that `HEAD` stands for, where the server says it.
+    pub(super) fn default_branch(&self) -> Option<&str> {
+        self.capabilities
+            .split(' ')
+            .find_map(|word| word.strip_prefix("symref=HEAD:"))
+    }
+
     pub(super) fn by_name(&self, name: &str) -> Option<Oid> {
         self.refs.iter().find(|r| r.name == name.as_bytes()).map(|r| r.oid)
     }

@@ -12,14 +12,17 @@ use super::limits::Limits;
 use super::mirror::{Generation, Mirror, MirrorKey, Mirrors};
 use super::objects::{ObjectError, peel, require_complete};
 use super::transport::{PrivateAddress, Session};
-use super::{Checkout, GitCredentials, SourceError, Wanted, local};
+use super::{Checkout, GitCredentials, SourceError, Wanted, ancestry, local};
 use crate::domain::progress::Progress;
 use crate::domain::rule::SourceType;
 use crate::domain::source_url::SourceUrl;
 
 /// How many commits of a branch are taken, one step after the other, until the wanted one is among them. The last
 /// is the protocol's word for all.
-const DEPTHS: [i32; 4] = [50, 500, 5_000, i32::MAX];
+pub(super) const DEPTHS: &[i32] = &[50, 500, 5_000, i32::MAX];
+
+/// The same for a commit that is only compared with, which is not worth all history.
+pub(super) const DEPTHS_TO_COMPARE: &[i32] = &[50, 500];
 
 /// Every fetched object stays under a ref of its own name, so that the next fetch builds upon it.
 const PIN_PREFIX: &str = "refs/hullworks/";
@@ -35,6 +38,8 @@ pub(super) struct Fetch {
     pub url: SourceUrl,
     pub credentials: Option<GitCredentials>,
     pub progress: Arc<dyn Progress>,
+    /// How far back a commit is looked for that cannot be asked for by its sha.
+    pub depths: &'static [i32],
 }
 
 /// What is wanted, checked.
@@ -219,12 +224,14 @@ impl Fetch {
         };
         let generation = Arc::clone(generation);
         let session = Arc::new(Session::new(repository, Arc::clone(&self.limits), Handle::current()));
+        let depths = self.depths;
         blocking(mirror, move |_| {
             let mirror = generation.open()?;
             Download {
                 mirror: &mirror,
                 address: PrivateAddress::new(Arc::clone(&session)),
                 session: &session,
+                depths,
             }
             .commit(oid, branch.as_deref())
         })
@@ -233,11 +240,117 @@ impl Fetch {
     }
 }
 
+impl Fetch {
+    /// The commit at which a branch left the server's default branch, with all of its files.
+    pub(super) async fn branched_off(
+        &self,
+        mirror_key: MirrorKey<'_>,
+        commit: &str,
+        branch: &str,
+    ) -> Result<Checkout, SourceError> {
+        let (commit, branch) = (parse_sha(commit)?, SourceType::Branch.full_ref(branch));
+        let mirror = Arc::new(self.limits.wait(self.mirrors.lock(mirror_key)).await??);
+        let source = self.url.as_str().to_owned();
+        let generation = Arc::new(blocking(&mirror, move |mirror| mirror.current(&source)).await?);
+        let parted = match self.url.as_url().scheme() {
+            "file" => self.parted_on_disk(&mirror, &generation, commit, branch).await?,
+            _ => self.parted_on_server(&mirror, &generation, commit, branch).await?,
+        };
+        let checkout = self.find(&mirror, &generation, parted).await?;
+        checkout.ok_or_else(|| SourceError::Mirror(format!("the server did not send {parted} with what leads to it")))
+    }
+
+    async fn parted_on_disk(
+        &self,
+        mirror: &Arc<Mirror>,
+        generation: &Arc<Generation>,
+        commit: Oid,
+        branch: String,
+    ) -> Result<Oid, SourceError> {
+        let limits = Arc::clone(&self.limits);
+        let generation = Arc::clone(generation);
+        let url = self.url.as_url().clone();
+        blocking(mirror, move |_| {
+            let source = local::open(&url)?;
+            let head = source.head().map_err(|_| no_default_branch())?;
+            if head.name() == Ok(branch.as_str()) {
+                return Err(is_default_branch());
+            }
+            let default = head.target().ok_or_else(no_default_branch)?;
+            let parted = ancestry::parted(&source, commit, default, &limits)?.ok_or_else(nothing_in_common)?;
+            local::copy(&source, &generation.open()?, parted, &limits)?;
+            Ok(parted)
+        })
+        .await
+    }
+
+    async fn parted_on_server(
+        &self,
+        mirror: &Arc<Mirror>,
+        generation: &Arc<Generation>,
+        commit: Oid,
+        branch: String,
+    ) -> Result<Oid, SourceError> {
+        let connected = self.http.connect(
+            self.url.as_url(),
+            self.credentials.as_ref(),
+            self.max_refs,
+            &self.limits,
+        );
+        let repository = connected.await?;
+        let default = repository.advertisement.by_name("HEAD").ok_or_else(no_default_branch)?;
+        match repository.advertisement.default_branch() {
+            Some(name) if name == branch => return Err(is_default_branch()),
+            // An old server does not say which it is.
+            None if default == commit => return Err(no_default_branch()),
+            _ => {}
+        }
+        let (limits, depths) = (Arc::clone(&self.limits), self.depths);
+        let generation = Arc::clone(generation);
+        let session = Arc::new(Session::new(repository, Arc::clone(&limits), Handle::current()));
+        blocking(mirror, move |_| {
+            let mirror = generation.open()?;
+            let download = Download {
+                mirror: &mirror,
+                address: PrivateAddress::new(Arc::clone(&session)),
+                session: &session,
+                depths,
+            };
+            for depth in depths {
+                download.both_histories(commit, &branch, default, *depth)?;
+                // Where its history is cut off a repository reads once.
+                let deepened = generation.open()?;
+                if let Some(parted) = ancestry::parted(&deepened, commit, default, &limits)? {
+                    return Ok(parted);
+                }
+                if !deepened.is_shallow() {
+                    break;
+                }
+            }
+            Err(nothing_in_common())
+        })
+        .await
+    }
+}
+
+fn no_default_branch() -> SourceError {
+    SourceError::Invalid("the server does not say which branch is its default".to_owned())
+}
+
+fn is_default_branch() -> SourceError {
+    SourceError::Invalid("it is the default branch".to_owned())
+}
+
+fn nothing_in_common() -> SourceError {
+    SourceError::Invalid("no commit was found that the default branch has too".to_owned())
+}
+
 /// The part of a fetch that libgit2 does, on a thread where it may block.
 struct Download<'a> {
     mirror: &'a Repository,
     session: &'a Session,
     address: PrivateAddress,
+    depths: &'static [i32],
 }
 
 impl Download<'_> {
@@ -257,8 +370,8 @@ impl Download<'_> {
         let Some((branch, tip)) = branch.and_then(|branch| Some((branch, advertisement.by_name(branch)?))) else {
             return Err(commit_gone(oid));
         };
-        for depth in DEPTHS {
-            self.fetch(branch, tip, depth)?;
+        for depth in self.depths {
+            self.fetch(branch, tip, *depth)?;
             if self.mirror.odb()?.exists(oid) {
                 return Ok(());
             }
@@ -267,6 +380,18 @@ impl Download<'_> {
             }
         }
         Err(commit_gone(oid))
+    }
+
+    /// Fetches the newest commits that lead to one, so many of each line, and the same of the default branch.
+    fn both_histories(&self, commit: Oid, branch: &str, default: Oid, depth: i32) -> Result<(), SourceError> {
+        let advertisement = &self.session.repository.advertisement;
+        let (what, tip) = match (advertisement.gives_reachable(), advertisement.by_name(branch)) {
+            (true, _) => (commit.to_string(), commit),
+            (false, Some(tip)) => (branch.to_owned(), tip),
+            (false, None) => return Err(commit_gone(commit)),
+        };
+        self.fetch(&what, tip, depth)?;
+        Ok(self.fetch("HEAD", default, depth)?)
     }
 
     fn fetch(&self, what: &str, pinned_as: Oid, depth: i32) -> Result<(), Refused> {

@@ -5,6 +5,8 @@
 
 mod address;
 mod advertisement;
+mod ancestry;
+mod changes;
 mod checkout;
 mod composite;
 mod context;
@@ -33,10 +35,11 @@ use std::time::Duration;
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
+pub use self::changes::{Changes, Comparison, Since};
 pub use self::checkout::Checkout;
 pub use self::context::GitContext;
 pub use self::error::SourceError;
-use self::fetch::Fetch;
+use self::fetch::{DEPTHS, DEPTHS_TO_COMPARE, Fetch};
 use self::http::HttpClient;
 use self::limits::Limits;
 use self::mirror::{MirrorKey, Mirrors};
@@ -44,6 +47,9 @@ use self::submodules::Submodules;
 use crate::domain::progress::Progress;
 use crate::domain::rule::SourceType;
 use crate::domain::source_url::{SourcePolicy, SourceUrl};
+
+/// Longest time that telling what was changed may take.
+const TIME_TO_COMPARE: Duration = Duration::from_secs(120);
 
 /// Where mirrors are kept, and the bounds of every fetch.
 #[derive(Debug, Clone)]
@@ -155,6 +161,37 @@ impl Sources {
         submodules.fetch(checkout).await
     }
 
+    /// Looks for a file that was changed since an earlier commit, and that a filter matches.
+    ///
+    /// What is compared with is fetched if it is not there, with less time and less history than a build's commit: whoever
+    /// asks builds if this fails.
+    pub async fn changes(
+        &self,
+        mirror_key: &str,
+        url: &SourceUrl,
+        credentials: Option<GitCredentials>,
+        comparison: Comparison<'_>,
+        progress: Arc<dyn Progress>,
+        cancel: &CancellationToken,
+    ) -> Result<Changes, SourceError> {
+        let cancel = cancel.child_token();
+        let _canceled_when_dropped = cancel.clone().drop_guard();
+        let key = MirrorKey {
+            repository: mirror_key,
+            submodule: None,
+        };
+        let config = SourceConfig {
+            fetch_timeout: self.config.fetch_timeout.min(TIME_TO_COMPARE),
+            ..(*self.config).clone()
+        };
+        let fetch = Fetch {
+            limits: Arc::new(Limits::start(&config, cancel.clone())),
+            depths: DEPTHS_TO_COMPARE,
+            ..self.begin(url, credentials, progress, cancel)?
+        };
+        changes::find(fetch, key, comparison).await
+    }
+
     fn begin(
         &self,
         url: &SourceUrl,
@@ -173,6 +210,7 @@ impl Sources {
             url,
             credentials,
             progress,
+            depths: DEPTHS,
         })
     }
 

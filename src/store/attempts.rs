@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::{
     Lease, LeaseLost, Store, StoreError, base_graph,
     lease::{held, update_held},
-    on, outbox, tags, to_json,
+    on, outbox, path_filters, tags, to_json,
 };
 use crate::domain::build::{BaseImage, Ending, Phase, Step};
 
@@ -74,15 +74,23 @@ impl Store {
             Ending::Succeeded { digest } => (digest.as_deref(), None, None),
             Ending::Failed(failure) => (None, Some(failure), None),
             Ending::Superseded { by } => (None, None, Some(by.as_str())),
-            Ending::Canceled => (None, None, None),
+            Ending::Canceled | Ending::Skipped { .. } => (None, None, None),
+        };
+        let reason = match ending {
+            Ending::Skipped { reason } => Some(reason.as_str()),
+            _ => None,
         };
         let stored_bases = to_json(&base_images)?;
         let mut tx = self.begin().await?;
+        if let Some(reason) = reason {
+            path_filters::tell_ledger(&mut tx, lease.build(), "skipped", reason).await?;
+        }
         update_held!(
             tx,
             lease,
             "status = $3, phase = null, leased_until = null, finished_at = $4, digest = $5, base_images = $6, \
-             error_kind = $7, error_message = $8, superseded_by = $9",
+             error_kind = $7, error_message = $8, superseded_by = $9, \
+             status_reason = coalesce($10, status_reason)",
             ending.status().as_str(),
             now,
             digest,
@@ -90,6 +98,7 @@ impl Store {
             failure.map(|f| f.kind.as_str()),
             failure.map(|f| f.message.as_str()),
             by,
+            reason,
         )?;
         tags::release(&mut tx, lease).await?;
         base_graph::record(&mut tx, lease.build(), base_images).await?;

@@ -10,7 +10,7 @@ use super::{
     known, on,
 };
 use crate::domain::{
-    build::{BaseImage, Cause, CauseKind, ErrorKind, Failure, Phase, Plan, Status, Step},
+    build::{BaseImage, Before, Cause, CauseKind, ErrorKind, Failure, Phase, Plan, Status, Step},
     ids::{BuildId, RepositoryId, RuleId, WorkerId},
     repository::{RepositoryName, Visibility},
     rule::SourceType,
@@ -50,6 +50,10 @@ pub struct Build {
     pub log_sealed: bool,
     /// How many builds are to be claimed before this one, plus one; while it is queued.
     pub queue_position: Option<i64>,
+    /// What the path filter of its rule compares with; `None`: it builds whatever was changed.
+    pub before: Option<Before>,
+    /// Why it was skipped, or which changed file made it build.
+    pub status_reason: Option<String>,
 }
 
 /// Which builds to list. Everything left out selects all.
@@ -111,6 +115,8 @@ pub(super) struct Row {
     cancel_requested: bool,
     log_size: i64,
     log_sealed: bool,
+    before_sha: Option<String>,
+    status_reason: Option<String>,
 }
 
 /// Selects [`Row`]s; what follows says which.
@@ -120,7 +126,7 @@ macro_rules! select_builds {
             "select b.id, b.number, b.repository_id, r.namespace, r.name, r.visibility, b.rule_id, b.status, b.phase, b.cause, \
              b.source_type, b.source_name, b.commit_sha, b.commit_message, b.plan, b.push_order, b.digest, b.base_images, \
              b.steps, b.superseded_by, b.error_kind, b.error_message, b.queued_at, b.started_at, b.finished_at, b.worker_id, \
-             b.attempt, b.not_before, b.cancel_requested, b.log_size, b.log_sealed \
+             b.attempt, b.not_before, b.cancel_requested, b.log_size, b.log_sealed, b.before_sha, b.status_reason \
              from builds b join repositories r on r.id = b.repository_id ",
             $($rest),+
         )
@@ -174,6 +180,8 @@ impl TryFrom<Row> for Build {
             log_size: u64::try_from(row.log_size).map_err(|_| StoreError::Corrupt("a negative log size".to_owned()))?,
             log_sealed: row.log_sealed,
             queue_position: None,
+            before: row.before_sha.as_deref().map(Before::parse),
+            status_reason: row.status_reason,
         })
     }
 }

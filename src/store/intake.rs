@@ -11,9 +11,9 @@ mod rows;
 use chrono::{DateTime, Utc};
 
 use self::group::Group;
-use super::{Store, StoreError, Tx, contributions, from_json, known, on, to_json};
+use super::{Store, StoreError, TakenTime, Tx, contributions, from_json, known, on, schedules, to_json};
 use crate::domain::{
-    build::{Cause, Plan},
+    build::{Before, Cause, Plan},
     delivery::Outcome,
     ids::{BuildId, DeliveryId, RepositoryId, RuleId},
     rule::SourceType,
@@ -40,6 +40,8 @@ pub struct NewDelivery {
     /// The outcomes of everything that leads to no build, each with its reason.
     pub decided: Vec<(Outcome, String)>,
     pub requests: Vec<BuildRequest>,
+    /// The time of a schedule that it starts.
+    pub takes: Option<TakenTime>,
 }
 
 /// A build that a delivery asks for.
@@ -56,8 +58,11 @@ pub struct BuildRequest {
     pub plan: Plan,
     /// The build whose place in the order of pushes this one takes; `None`: a new place.
     pub push_order: Option<String>,
-    /// Whether a build of the same commit for the same rule that is queued or running makes this one needless.
+    /// Whether a build of the same commit for the same rule that is queued or running makes this one needless; where no
+    /// commit is named, any of the same ref.
     pub unless_under_way: bool,
+    /// What the path filter of its rule compares with; `None`: it builds whatever was changed.
+    pub before: Option<Before>,
 }
 
 /// What became of a delivery.
@@ -91,7 +96,7 @@ pub(super) use lookups::{SUPERSEDE, UNDER_WAY, by_body, by_delivery_id};
 impl Store {
     /// Records deliveries and queues their builds in one synced transaction. Answers in the order of `deliveries`.
     ///
-    /// A delivery whose repository is gone by now is answered with `None`. What they lead to is the same as if each were
+    /// A delivery whose repository is gone by now, or whose time of a schedule another took, is answered with `None`. What they lead to is the same as if each were
     /// recorded by itself, in their order.
     pub async fn accept(&self, deliveries: &[NewDelivery]) -> Result<Vec<Option<Accepted>>, StoreError> {
         let mut tx = self.begin().await?;

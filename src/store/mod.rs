@@ -21,6 +21,7 @@ mod logs;
 mod members;
 mod organisations;
 mod outbox;
+mod path_filters;
 mod profiles;
 mod queue;
 mod registries;
@@ -29,6 +30,7 @@ mod repository_bases;
 mod repository_changes;
 mod repository_documents;
 mod repository_lists;
+mod schedules;
 mod sessions;
 mod set_up;
 mod sight;
@@ -72,6 +74,7 @@ pub use self::{
     members::{MOST_MEMBERSHIPS, Member, MemberChange},
     organisations::{Organisation, OrganisationAdded, OrganisationCounts, OrganisationDeleted},
     outbox::WaitingMail,
+    path_filters::{BuiltCommit, Earlier},
     profiles::Profile,
     queue::{Leased, PoisonLimit},
     registries::{NewRegistry, RegistryRow},
@@ -80,6 +83,7 @@ pub use self::{
     repository_changes::{NewRepository, RepositoryChange, SavedRepository, SourceSecret},
     repository_documents::RepositoryDocuments,
     repository_lists::{LastBuild, ListedRepository, RankCursor, RepositoryFilter},
+    schedules::{DueRule, LiveRef, ScheduledRule, TakenTime},
     sessions::{Alive, NewSession, SessionOwner, StoredSession},
     set_up::SetUp,
     sight::Sight,

@@ -82,6 +82,18 @@ impl Store {
         row.map(RegistryRow::try_from).transpose()
     }
 
+    /// The credentials whose registry reports at this address.
+    pub async fn registry_of_hook(&self, hook: &HookId) -> Result<Option<RegistryRow>, StoreError> {
+        let mut reader = self.reader().await?;
+        let row = on!(reader.handle(), c => {
+            sqlx::query_as::<_, Row>("select * from registries where hook_id = $1")
+                .bind(hook.as_str())
+                .fetch_optional(c)
+                .await
+        })?;
+        row.map(RegistryRow::try_from).transpose()
+    }
+
     /// Everything that builds of a namespace may use, one entry a host: the namespace's own before the whole server's.
     pub async fn registries_for(&self, namespace: &str) -> Result<Vec<RegistryRow>, StoreError> {
         let mut reader = self.reader().await?;

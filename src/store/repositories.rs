@@ -75,6 +75,8 @@ struct RuleRow {
     target: String,
     platforms: String,
     build_args: String,
+    paths: String,
+    schedule: Option<String>,
 }
 
 impl TryFrom<RuleRow> for Rule {
@@ -93,6 +95,8 @@ impl TryFrom<RuleRow> for Rule {
             target: row.target,
             platforms: from_json("platforms", &row.platforms)?,
             build_args: from_json("build arguments", &row.build_args)?,
+            paths: from_json("paths", &row.paths)?,
+            schedule: row.schedule.map(|text| from_json("schedule", &text)).transpose()?,
         })
     }
 }
@@ -262,8 +266,8 @@ pub(super) fn repository_name(namespace: &str, name: &str) -> Result<RepositoryN
 pub(super) async fn rules(handle: Handle<'_>, repository: &str) -> Result<Vec<Rule>, StoreError> {
     let rows = on!(handle, c => {
         sqlx::query_as::<_, RuleRow>(
-            "select id, source_type, source, docker_tag, dockerfile, context, autobuild, cache, target, platforms, build_args \
-             from rules where repository_id = $1 order by position",
+            "select id, source_type, source, docker_tag, dockerfile, context, autobuild, cache, target, platforms, build_args, \
+             paths, schedule from rules where repository_id = $1 order by position",
         )
         .bind(repository)
         .fetch_all(c)

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Store, StoreError, Tx, on, repositories, to_json};
+use super::{Store, StoreError, Tx, on, repositories, schedules, to_json};
 use crate::domain::{
     ids::{HookId, RepositoryId, RuleId},
     limits::Limits,
@@ -79,7 +79,7 @@ impl Store {
             return Ok(None);
         }
         write_search_text(&mut tx, id, change).await?;
-        write_rules(&mut tx, id, &change.rules).await?;
+        write_rules(&mut tx, id, &change.rules, new.now).await?;
         write_links(&mut tx, id, &change.links).await?;
         write_ignored_bases(&mut tx, id, &change.ignored_base_images).await?;
         if let Some(secrets) = &change.build_secrets {
@@ -211,23 +211,31 @@ fn bound(limit: Option<u64>) -> Option<i64> {
 
 /// Replaces the rules. A rule that says the same as a stored one keeps its id, so that builds and their order stay
 /// with it.
-async fn write_rules(tx: &mut Tx, repository: &RepositoryId, rules: &[Rule]) -> Result<(), StoreError> {
+async fn write_rules(
+    tx: &mut Tx,
+    repository: &RepositoryId,
+    rules: &[Rule],
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
     let mut stored = repositories::rules(tx.handle(), repository.as_str()).await?;
+    let due = schedules::due_times(tx, repository).await?;
     on!(tx.handle(), c => {
         sqlx::query("delete from rules where repository_id = $1").bind(repository.as_str()).execute(c).await.map(drop)
     })?;
     for (position, rule) in rules.iter().enumerate() {
-        let id = match stored.iter().position(|old| old.is_same_as(rule)) {
-            Some(index) => stored.remove(index).id,
-            None => RuleId::new(),
-        };
+        let old = stored.iter().position(|old| old.is_same_as(rule));
+        let old = old.map(|index| stored.remove(index));
+        let next_at = schedules::next_at(rule, old.as_ref(), &due, now);
+        let id = old.map_or_else(RuleId::new, |old| old.id);
+        let schedule = rule.schedule.as_ref().map(to_json).transpose()?;
         let platforms = to_json(&rule.platforms)?;
         let build_args = to_json(&rule.build_args)?;
+        let paths = to_json(&rule.paths)?;
         on!(tx.handle(), c => {
             sqlx::query(
                 "insert into rules (id, repository_id, position, source_type, source, docker_tag, dockerfile, context, \
-                 autobuild, cache, target, platforms, build_args) \
-                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+                 autobuild, cache, target, platforms, build_args, paths, schedule, schedule_next_at) \
+                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
             )
             .bind(id.as_str())
             .bind(repository.as_str())
@@ -242,6 +250,9 @@ async fn write_rules(tx: &mut Tx, repository: &RepositoryId, rules: &[Rule]) -> 
             .bind(&rule.target)
             .bind(&platforms)
             .bind(&build_args)
+            .bind(&paths)
+            .bind(&schedule)
+            .bind(next_at)
             .execute(c)
             .await
             .map(drop)

@@ -1,15 +1,18 @@
 //! Looks at registries: each image in its turn, each registry at its pace, many at once.
 
-use std::{sync::Mutex, time::Duration};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::{WatcherParts, moves, pace::Pace};
 use crate::{
     domain::image::ImageReference,
-    registry::{Found, Look, RegistryCredentials, RegistryError},
+    registry::{Allowance, Found, Look, RegistryCredentials, RegistryError},
     secrets,
     store::{Sighting, StoreError, WatchKey, WatchedImage},
 };
@@ -18,7 +21,7 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
 /// Least time from one pass to the next: what changes in between is dealt with together.
-const BREATH: Duration = Duration::from_millis(200);
+const BREATH: Duration = Duration::from_millis(50);
 
 /// Images taken up in one pass.
 const AT_ONCE: u32 = 64;
@@ -27,7 +30,10 @@ const AT_ONCE: u32 = 64;
 const MOST_LOOKS: usize = 16;
 
 /// Time from one question to a registry to the next.
-const SPACING: Duration = Duration::from_millis(50);
+const SPACING: Duration = Duration::from_millis(10);
+
+/// So long a look waits for its turn at its registry; one that would wait longer is put off.
+const SHORT: Duration = Duration::from_secs(1);
 
 /// For as long an image is left to whoever took the look at it; longer than any look takes.
 const LOOK_WITHIN: Duration = Duration::from_secs(120);
@@ -38,18 +44,24 @@ const JITTER: f64 = 0.1;
 pub(super) async fn run(parts: &WatcherParts, shutdown: &CancellationToken) {
     let pace = Mutex::new(Pace::new(SPACING, rand::random));
     let mut looks = JoinSet::new();
+    let mut is_told = true;
+    let mut changed = Box::pin(parts.signals.on_base_image_change(LOOK_EVERY));
     loop {
-        let changed = parts.signals.on_base_image_change(LOOK_EVERY);
-        let next = match pass(parts, &pace, &mut looks).await {
+        if is_told {
+            // Before the pass, so that what changes while it looks is not missed.
+            changed.set(parts.signals.on_base_image_change(LOOK_EVERY));
+        }
+        let next = match pass(parts, &pace, &mut looks, is_told).await {
             Ok(next) => next,
             Err(error) => {
                 tracing::warn!(%error, "failed to see which images are to be looked at");
                 LOOK_EVERY
             }
         };
+        is_told = false;
         tokio::select! {
             () = shutdown.cancelled() => return,
-            () = changed => {}
+            () = &mut changed => is_told = true,
             () = tokio::time::sleep(next) => {}
             Some(ended) = looks.join_next() => note(parts, &pace, ended),
         }
@@ -63,34 +75,36 @@ pub(super) async fn run(parts: &WatcherParts, shutdown: &CancellationToken) {
 /// What a look tells of its registry.
 struct Told {
     registry: String,
-    answer: Result<Option<crate::registry::Allowance>, Option<Duration>>,
+    answer: Result<Option<Allowance>, Option<Duration>>,
 }
 
-/// Starts the looks that are due. Answers how long until the next is.
-async fn pass(parts: &WatcherParts, pace: &Mutex<Pace>, looks: &mut JoinSet<Told>) -> Result<Duration, StoreError> {
+/// Starts the looks that are due. Answers how long until the next is. `is_told`: what is to be watched may have changed.
+async fn pass(
+    parts: &WatcherParts,
+    pace: &Mutex<Pace>,
+    looks: &mut JoinSet<Told>,
+    is_told: bool,
+) -> Result<Duration, StoreError> {
     while let Some(ended) = looks.try_join_next() {
         note(parts, pace, ended);
     }
     let now = parts.clock.now();
-    parts.store.watch_what_is_stood_on(now).await?;
+    if is_told {
+        parts.store.watch_what_is_stood_on(now).await?;
+    }
     for image in parts.store.images_due(now, AT_ONCE).await? {
         if looks.len() >= MOST_LOOKS {
             return Ok(LOOK_EVERY);
         }
-        let wait = match pace.lock() {
-            Ok(mut pace) => {
-                let wait = pace.due(&image.registry, now);
-                if wait.is_zero() {
-                    pace.started(&image.registry, now);
-                }
-                wait
-            }
-            Err(_) => Duration::ZERO,
-        };
-        if !wait.is_zero() {
+        let wait = turn(pace, &image.registry, now);
+        if wait > SHORT {
             parts.store.put_off_look(&image, now + wait).await?;
         } else if parts.store.take_look(&image, now, LOOK_WITHIN).await? {
-            looks.spawn(look_at(parts.clone(), image, now + LOOK_WITHIN));
+            let parts = parts.clone();
+            looks.spawn(async move {
+                tokio::time::sleep(wait).await;
+                look_at(parts, image, now + LOOK_WITHIN).await
+            });
         }
     }
     let next = parts.store.next_image_due().await?;
@@ -99,15 +113,29 @@ async fn pass(parts: &WatcherParts, pace: &Mutex<Pace>, looks: &mut JoinSet<Told
     }))
 }
 
-fn note(parts: &WatcherParts, pace: &Mutex<Pace>, ended: Result<Told, tokio::task::JoinError>) {
+/// How long until a registry may be asked; where that is soon, the turn is taken.
+fn turn(pace: &Mutex<Pace>, registry: &str, now: DateTime<Utc>) -> Duration {
+    let mut pace = pace.lock().unwrap_or_else(PoisonError::into_inner);
+    let wait = pace.due(registry, now);
+    if wait <= SHORT {
+        pace.started(registry, now);
+    }
+    wait
+}
+
+fn note(parts: &WatcherParts, pace: &Mutex<Pace>, ended: Result<Told, JoinError>) {
     let now = parts.clock.now();
-    match (ended, pace.lock()) {
-        (Ok(told), Ok(mut pace)) => match told.answer {
-            Ok(allowance) => pace.succeeded(&told.registry, allowance, now),
-            Err(retry_after) => pace.failed(&told.registry, retry_after, now),
-        },
-        (Err(error), _) => tracing::error!(%error, "a look at an image ended by a bug; it is looked at again later"),
-        (Ok(_), Err(_)) => {}
+    let mut pace = pace.lock().unwrap_or_else(PoisonError::into_inner);
+    match ended {
+        Ok(Told {
+            registry,
+            answer: Ok(allowance),
+        }) => pace.succeeded(&registry, allowance, now),
+        Ok(Told {
+            registry,
+            answer: Err(retry_after),
+        }) => pace.failed(&registry, retry_after, now),
+        Err(error) => tracing::error!(%error, "a look at an image ended by a bug; it is looked at again later"),
     }
 }
 

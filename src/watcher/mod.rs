@@ -10,6 +10,9 @@ mod pace;
 mod steps;
 mod waves;
 
+#[cfg(test)]
+mod tests;
+
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;

@@ -33,8 +33,10 @@ struct Host {
     /// It is not asked for `wait` from `since` on.
     since: DateTime<Utc>,
     wait: Duration,
-    /// In a row.
+    /// In a row; those of questions that were on their way at the same time count as one.
     failures: u32,
+    /// When the wait after the last failure ends.
+    back_off_until: DateTime<Utc>,
     /// Of the allowance, when it was last told.
     remaining: Option<u32>,
 }
@@ -53,10 +55,12 @@ impl Pace {
         self.hosts.get(host).map_or(Duration::ZERO, |host| host.left(now))
     }
 
-    /// A question is on its way: the next one has to wait a moment.
+    /// A question takes its turn, now or when the registry is [`Self::due`]: the next one has to wait a moment longer.
     pub fn started(&mut self, host: &str, now: DateTime<Utc>) {
         let interval = self.interval;
-        self.host(host, now).wait_at_least(interval, now);
+        let host = self.host(host, now);
+        let wait = host.left(now) + interval;
+        host.wait_at_least(wait, now);
     }
 
     /// The registry answered, whatever it said about the image. A wait that it asked for before stays.
@@ -79,12 +83,16 @@ impl Pace {
     pub fn failed(&mut self, host: &str, retry_after: Option<Duration>, now: DateTime<Utc>) {
         let jitter = (self.jitter)().clamp(0.0, 1.0);
         let host = self.host(host, now);
-        let doubled = FIRST_BACK_OFF.saturating_mul(1 << host.failures.min(16));
-        host.failures = host.failures.saturating_add(1);
+        if host.failures == 0 || now >= host.back_off_until {
+            host.failures = host.failures.saturating_add(1);
+        }
+        let doubled = FIRST_BACK_OFF.saturating_mul(1 << (host.failures - 1).min(16));
         let back_off = doubled.min(LONGEST_BACK_OFF).mul_f64(0.5 + jitter / 2.0);
         // Never sooner than the registry said, and not all at the same moment.
         let asked_for = retry_after.unwrap_or_default().mul_f64(1.0 + jitter / 10.0);
-        host.wait_at_least(back_off.max(asked_for), now);
+        let wait = back_off.max(asked_for);
+        host.wait_at_least(wait, now);
+        host.back_off_until = host.back_off_until.max(now + wait);
     }
 
     fn host(&mut self, name: &str, now: DateTime<Utc>) -> &mut Host {
@@ -95,6 +103,7 @@ impl Pace {
             since: now,
             wait: Duration::ZERO,
             failures: 0,
+            back_off_until: now,
             remaining: None,
         })
     }
@@ -214,6 +223,18 @@ mod tests {
     }
 
     #[test]
+    fn questions_that_fail_together_double_the_wait_once() {
+        let mut pace = pace(|| 1.0);
+        for number in 0..16 {
+            pace.failed("r.example", None, at(number));
+        }
+        assert_eq!(due(&pace, 15), 30, "from the last one on");
+        pace.started("r.example", at(45));
+        pace.failed("r.example", None, at(45));
+        assert_eq!(due(&pace, 45), 60);
+    }
+
+    #[test]
     fn an_answer_ends_the_doubling() {
         let mut pace = pace(|| 1.0);
         pace.failed("r.example", None, at(0));
@@ -284,7 +305,7 @@ mod tests {
         pace.failed("r.example", None, at(1_000_000));
         assert_eq!(due(&pace, 0), 0);
         pace.failed("r.example", None, at(0));
-        assert_eq!(due(&pace, 0), 60);
+        assert_eq!(due(&pace, 0), 30);
     }
 
     #[test]

@@ -85,6 +85,10 @@ async fn follow_build(parts: &WatcherParts, wave: &Wave, item: &WaveItem) -> Res
     match build.status {
         Status::Queued | Status::Running => {}
         Status::Succeeded => return succeeded(parts, wave, item, &build).await.map(|()| true),
+        // Somebody else's, which came to nothing: what was to be built still is.
+        Status::Failed | Status::Canceled | Status::Skipped if !is_of(wave, &build) => {
+            parts.store.follow_newer(item, &item.last_build).await?;
+        }
         Status::Failed => {
             let reason = build.failure.map_or_else(String::new, |failure| failure.message);
             parts
@@ -92,7 +96,7 @@ async fn follow_build(parts: &WatcherParts, wave: &Wave, item: &WaveItem) -> Res
                 .move_item(item, ItemState::Failed, &reason, Some(id))
                 .await?;
         }
-        Status::Canceled => {
+        Status::Canceled | Status::Skipped => {
             parts
                 .store
                 .move_item(item, ItemState::Canceled, "its build was canceled", Some(id))
@@ -113,10 +117,6 @@ async fn follow_build(parts: &WatcherParts, wave: &Wave, item: &WaveItem) -> Res
                     .await?;
             }
         },
-        // Somebody's push that its path filter had nothing to do with: what was to be built still is.
-        Status::Skipped => {
-            parts.store.follow_newer(item, &item.last_build).await?;
-        }
     }
     Ok(false)
 }
@@ -125,9 +125,8 @@ async fn follow_build(parts: &WatcherParts, wave: &Wave, item: &WaveItem) -> Res
 async fn succeeded(parts: &WatcherParts, wave: &Wave, item: &WaveItem, build: &Build) -> Result<(), StoreError> {
     let graph = parts.store.base_graph().await?;
     let target = target_of(&graph, item);
-    let is_ours = matches!(&build.cause, Cause::BaseImage { wave: its, .. } if *its == wave.id.as_str());
     if let Some(target) = target
-        && !is_ours
+        && !is_of(wave, build)
         && !open_moves(wave, target).is_empty()
     {
         parts.store.follow_newer(item, &build.id).await?;
@@ -150,6 +149,11 @@ async fn succeeded(parts: &WatcherParts, wave: &Wave, item: &WaveItem, build: &B
         _ => vec![],
     };
     parts.store.item_done(item, &pushed).await
+}
+
+/// Whether a build was started by this wave, and not only waited for.
+fn is_of(wave: &Wave, build: &Build) -> bool {
+    matches!(&build.cause, Cause::BaseImage { wave: its, .. } if *its == wave.id.as_str())
 }
 
 /// Finds an item needless, lets it wait for a build that is under way, or starts its own. Answers its state.

@@ -39,7 +39,7 @@ pub(super) async fn run(parts: &WatcherParts, shutdown: &CancellationToken) {
 }
 
 /// One pass over all open waves. Answers how long until one settles.
-async fn pass(parts: &WatcherParts) -> Result<Duration, StoreError> {
+pub(super) async fn pass(parts: &WatcherParts) -> Result<Duration, StoreError> {
     if let Some((wave, begun)) = parts.store.begin_settled_wave(parts.clock.now()).await? {
         tracing::info!(%wave, rebuilds = begun.items, "a wave of rebuilds begins");
         for build in &begun.needless {

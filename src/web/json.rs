@@ -257,10 +257,15 @@ pub fn objects<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) 
     Ok(all.into_iter().map(|Object(value)| value).collect())
 }
 
+/// A field that is an object or null.
+pub fn object_or_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    let object: Option<Object<T>> = Option::deserialize(deserializer)?;
+    Ok(object.map(|Object(value)| value))
+}
+
 /// An object whose absence and whose null mean different things: `None` is absent, `Some(None)` is null.
 pub fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
-    let object: Option<Object<T>> = Option::deserialize(deserializer)?;
-    Ok(Some(object.map(|Object(value)| value)))
+    object_or_null(deserializer).map(Some)
 }
 
 #[cfg(test)]

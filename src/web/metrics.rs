@@ -22,7 +22,7 @@ use prometheus_client::{
 
 use super::Web;
 use crate::{
-    domain::{build::Status, delivery::Outcome, repository::Provider},
+    domain::{build::Status, delivery::Outcome},
     store::WatchedImage,
 };
 
@@ -176,9 +176,10 @@ impl Metrics {
         self.started.set(time.timestamp());
     }
 
-    pub fn webhook(&self, provider: Provider, outcome: Outcome) {
+    /// Counts a webhook of a forge, or of `registry`.
+    pub fn webhook(&self, provider: &'static str, outcome: Outcome) {
         let labels = WebhookLabels {
-            provider: provider.as_str(),
+            provider,
             outcome: outcome.as_str(),
         };
         self.webhooks.get_or_create(&labels).inc();

@@ -21,6 +21,7 @@ mod password_work;
 mod problem;
 mod provider;
 mod registries;
+mod registry_webhooks;
 mod serve;
 mod session;
 mod suggested_name;

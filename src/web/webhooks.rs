@@ -45,11 +45,11 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
 #[schema(as = WebhookAnswer)]
 pub struct WebhookDocument {
     /// Its id in the ledger; null where nothing was recorded.
-    delivery: Option<DeliveryId>,
-    outcome: Outcome,
+    pub(super) delivery: Option<DeliveryId>,
+    pub(super) outcome: Outcome,
     /// What it led to; for a duplicate, what the earlier one led to.
-    builds: Vec<BuildId>,
-    reason: String,
+    pub(super) builds: Vec<BuildId>,
+    pub(super) reason: String,
 }
 
 impl From<Accepted> for WebhookDocument {
@@ -90,11 +90,11 @@ async fn receive(
     let provider = Provider::parse(&provider).ok_or(WebhookError::UnknownHook)?;
     let hook = web.intake.hook(provider, &HookId::from(hook)).await?;
     let Query(()) = query?;
-    let _memory = reserve_memory(&web, &headers)?;
+    let _memory = reserve_memory(&web, &headers, LARGEST_BODY)?;
     let body = read_body(&headers, body, LARGEST_BODY).await?;
     match web.intake.webhook(hook, &headers, body).await? {
         WebhookAnswer::Recorded(accepted) => {
-            web.metrics.webhook(provider, accepted.outcome);
+            web.metrics.webhook(provider.as_str(), accepted.outcome);
             Ok((StatusCode::ACCEPTED, Json(WebhookDocument::from(accepted))).into_response())
         }
         WebhookAnswer::UnsignedPing => {
@@ -109,9 +109,13 @@ async fn receive(
     }
 }
 
-/// Room for a body, held until it has been dealt with. One that does not say its length counts as the largest.
-fn reserve_memory(web: &Web, headers: &HeaderMap) -> Result<tokio::sync::OwnedSemaphorePermit, Problem> {
-    let bytes = content_length(headers).unwrap_or(LARGEST_BODY).min(LARGEST_BODY);
+/// Room for a body, held until it has been dealt with. One that does not say its length counts as the `largest`.
+pub(super) fn reserve_memory(
+    web: &Web,
+    headers: &HeaderMap,
+    largest: usize,
+) -> Result<tokio::sync::OwnedSemaphorePermit, Problem> {
+    let bytes = content_length(headers).unwrap_or(largest).min(largest);
     let kibibytes = u32::try_from(bytes.div_ceil(1 << 10).max(1)).unwrap_or(u32::MAX);
     web.webhook_memory
         .clone()

@@ -21,12 +21,12 @@ pub(super) async fn watch(
     loop {
         let seen = match engine.ping().await {
             Ok(info) => {
-                platform.send_if_modified(|known| match info.platform {
-                    Some(found) if found != *known => {
-                        *known = found;
-                        true
+                platform.send_if_modified(|known| {
+                    let is_new = !info.platform.is_empty() && *known != info.platform;
+                    if is_new {
+                        *known = info.platform;
                     }
-                    _ => false,
+                    is_new
                 });
                 EngineHealth::Up(info.version)
             }

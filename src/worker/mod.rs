@@ -5,6 +5,7 @@ mod credentials;
 mod engine_health;
 mod fault;
 mod fetch;
+mod filter;
 mod housekeeping;
 mod lease_keeper;
 mod progress;

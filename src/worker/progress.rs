@@ -1,6 +1,9 @@
 //! What a build says, on its way to the store: the log by its writer, the steps as often as anybody could look.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
@@ -8,7 +11,11 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use super::{Parts, Stop, StopReason};
 use crate::{
     build_log::BuildLogs,
-    domain::{build::Step, ids::BuildId, progress::Progress},
+    domain::{
+        build::{BaseImage, Step},
+        ids::BuildId,
+        progress::Progress,
+    },
     logs::{
         mask::Masker,
         writer::{LogTarget, LogWriter},
@@ -26,6 +33,7 @@ pub(super) struct BuildProgress {
     logs: Arc<BuildLogs>,
     writer: LogWriter,
     steps: watch::Sender<Vec<Step>>,
+    base_images: Mutex<Vec<BaseImage>>,
     _steps_task: AbortOnDropHandle<()>,
 }
 
@@ -55,6 +63,7 @@ impl BuildProgress {
             logs: parts.logs.clone(),
             writer,
             steps,
+            base_images: Mutex::default(),
             _steps_task: AbortOnDropHandle::new(task),
         }
     }
@@ -75,8 +84,13 @@ impl BuildProgress {
         self.logs.hub().changed(&self.build);
     }
 
-    pub(super) fn last_steps(&self) -> Vec<Step> {
+    fn last_steps(&self) -> Vec<Step> {
         self.steps.borrow().clone()
+    }
+
+    /// The images that the build stood on, as far as it got.
+    pub(super) fn last_base_images(&self) -> Vec<BaseImage> {
+        self.base_images.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -87,6 +101,10 @@ impl Progress for BuildProgress {
 
     fn steps(&self, steps: Vec<Step>) {
         self.steps.send_replace(steps);
+    }
+
+    fn base_images(&self, images: Vec<BaseImage>) {
+        *self.base_images.lock().unwrap_or_else(PoisonError::into_inner) = images;
     }
 
     fn line(&self, text: &str) {

@@ -15,8 +15,7 @@ use super::{
 };
 use crate::{
     domain::{
-        base,
-        build::{Ending, ErrorKind, Failure, Step},
+        build::{BaseImage, Ending, ErrorKind, Failure},
         limits::Limits,
         progress::Progress,
         repository::Repository,
@@ -166,12 +165,13 @@ async fn conclude(
         Ok(Ending::Failed(failure)) => format!("failed ({}): {}", failure.kind.as_str(), failure.message),
         Ok(Ending::Canceled) => "canceled".to_owned(),
         Ok(Ending::Superseded { .. }) => "superseded: a newer build holds every tag".to_owned(),
+        Ok(Ending::Skipped { .. }) => "skipped: nothing was changed that the rule is about".to_owned(),
         Err(requeue) => format!("back to the queue: {}", requeue.why),
     };
     progress.line(&last_line);
     progress.finish(&parts.store, lease).await;
     tracing::info!(build = %build.id, repository = %build.repository, outcome = %last_line, "ended");
-    record(parts, lease, build, conclusion, &progress.last_steps()).await?;
+    record(parts, lease, build, conclusion, &progress.last_base_images()).await?;
     progress.ended();
     Ok(())
 }
@@ -183,12 +183,11 @@ async fn record(
     lease: &Lease,
     build: &Build,
     conclusion: Result<Ending, Requeue>,
-    steps: &[Step],
+    base_images: &[BaseImage],
 ) -> Result<(), LeaseLost> {
-    let base_images = base::images_of_steps(steps);
     loop {
         let recorded = match &conclusion {
-            Ok(ending) => parts.store.finish(lease, ending, &base_images, parts.clock.now()).await,
+            Ok(ending) => parts.store.finish(lease, ending, base_images, parts.clock.now()).await,
             Err(requeue) => parts.store.requeue(lease, requeue).await,
         };
         match recorded {

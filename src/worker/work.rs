@@ -7,7 +7,7 @@ use chrono::{DateTime, SecondsFormat};
 use super::{
     attempt::Attempt,
     fault::{Fault, engine_fault},
-    fetch, publish, record,
+    fetch, filter, publish, record,
 };
 use crate::{
     domain::{
@@ -35,6 +35,9 @@ pub(super) async fn work(attempt: &Attempt<'_>) -> Result<Ending, Fault> {
         .store
         .set_commit(lease, checkout.commit(), &kept_message(checkout.message()))
         .await?;
+    if let Some(reason) = filter::needless(attempt, &checkout).await? {
+        return Ok(Ending::Skipped { reason });
+    }
     parts.store.set_phase(lease, Phase::Build).await?;
     parts.signals.build_got_on();
     let image = build_image(attempt, &checkout).await?;
@@ -74,6 +77,7 @@ async fn build_image(attempt: &Attempt<'_>, checkout: &Checkout) -> Result<Built
         platform: plan.platforms.first().cloned(),
         no_cache: !plan.cache,
         pull: true,
+        base_digests: plan.base_digests.clone(),
         builder: parts.settings.builder,
         memory_bytes: repository.limits.memory_bytes,
         cpu_thousandths: repository.limits.cpu_thousandths,
@@ -104,6 +108,9 @@ async fn build_image(attempt: &Attempt<'_>, checkout: &Checkout) -> Result<Built
 }
 
 /// What Docker Hub's hooks know by these names, for the `ARG`s that ask for it, and the rule's own values, which win.
+///
+/// `SOURCE_DATE_EPOCH` is the commit's time, as <https://reproducible-builds.org/specs/source-date-epoch/> has it: newer
+/// versions of BuildKit date the image by it, and steps that ask for it what they make.
 fn build_args(build: &Build, checkout: &Checkout) -> BTreeMap<String, String> {
     let plan = &build.plan;
     let mut args: BTreeMap<String, String> = [
@@ -111,6 +118,7 @@ fn build_args(build: &Build, checkout: &Checkout) -> BTreeMap<String, String> {
         ("SOURCE_COMMIT", checkout.commit().to_owned()),
         ("DOCKER_REPO", plan.image.clone()),
         ("DOCKER_TAG", plan.tags.join(",")),
+        ("SOURCE_DATE_EPOCH", checkout.committed_at().to_string()),
     ]
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value))

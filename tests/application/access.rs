@@ -219,6 +219,7 @@ fn rows() -> Vec<Row> {
         ),
         // Nobody is known there: a signature says whether it is right, and there is no such hook.
         row("POST /webhooks/{provider}/{hook_id}", [404; 9]),
+        row("POST /webhooks/registry/{hook_id}", [404; 9]),
     ]
 }
 

@@ -22,6 +22,7 @@ use hullworks::{
     },
     intake::{Intake, IntakeSettings},
     logs::sealed::SealedLogs,
+    scheduler::SchedulerParts,
     signals::Signals,
     store::{Lease, Leased, NewToken, Store, User},
     tokens,
@@ -46,6 +47,8 @@ pub struct App {
     /// Seconds by which its clock is ahead.
     ahead: Arc<AtomicI64>,
     pub logs: Arc<BuildLogs>,
+    /// Starts nothing by itself: tests say when.
+    pub scheduler: SchedulerParts,
     pub engine: watch::Sender<EngineHealth>,
     pub url: String,
     pub root: String,
@@ -121,6 +124,12 @@ impl App {
             default_registry: Some("r.example.com".to_owned()),
         };
         let intake = Intake::start(store.clone(), vault.clone(), clock.clone(), signals.clone(), settings);
+        let scheduler = SchedulerParts {
+            store: store.clone(),
+            intake: intake.clone(),
+            clock: clock.clone(),
+            signals: signals.clone(),
+        };
         let engine = watch::Sender::new(EngineHealth::Up("20.10.24".to_owned()));
         let router = web::router(AppState {
             store: store.clone(),
@@ -150,6 +159,7 @@ impl App {
             intake,
             ahead,
             logs,
+            scheduler,
             engine,
             url,
             root: String::new(),

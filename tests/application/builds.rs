@@ -21,7 +21,7 @@ async fn a_build_is_read_with_every_field_of_the_interface() {
         "image": "r.example.com/ann/app", "tags": ["latest"], "digest": null, "base_images": [], "steps": [],
         "queue_position": 1, "waiting_for": "a worker: none is running", "worker": null, "queued_at": build["queued_at"],
         "started_at": null, "finished_at": null, "error": null, "attempt": 0, "cancel_requested": false,
-        "superseded_by": null,
+        "superseded_by": null, "status_reason": null,
     });
     assert_eq!(build, expected);
     assert!(build["queued_at"].as_str().unwrap().ends_with('Z'), "{build:#}");
@@ -84,6 +84,69 @@ async fn a_trigger_builds_what_was_asked_for_and_says_what_it_does_not() {
 }
 
 #[tokio::test]
+async fn path_filters_hold_for_pushes_of_branches_and_are_told_beforehand() {
+    let app = App::start().await;
+    let mut wanted = document();
+    for rule in 0..2 {
+        wanted["rules"][rule]["paths"] = json!(["api/", "!*.md"]);
+    }
+    let (status, repository) = app.put("/api/v1/repositories/ann/app", wanted).await;
+    assert_eq!(
+        (status, &repository["rules"][0]["paths"]),
+        (201, &json!(["api/", "!*.md"])),
+        "{repository:#}"
+    );
+    let preview = async |source_type: &str, name: &str| {
+        let body = json!({ "source_type": source_type, "source_name": name });
+        let (_, preview) = app.post("/api/v1/repositories/ann/app/preview", body).await;
+        preview["matches"][0]["paths"].clone()
+    };
+    assert_eq!(preview("branch", "main").await, json!(["api/", "!*.md"]));
+    // What a tag pointed to before says nothing of what is new in it.
+    assert_eq!(preview("tag", "v1.20").await, json!([]));
+    for (full_ref, before) in [("refs/heads/main", true), ("refs/tags/v1.20", false)] {
+        let (_, answer) = app
+            .push(&repository, full_ref, &payload(full_ref, &commit('a'), "x"))
+            .await;
+        assert_eq!(answer["outcome"], "queued", "{answer:#}");
+        let leased = app.claim().await;
+        assert_eq!(leased.build.before.is_some(), before, "{full_ref}");
+        app.finish(&leased.lease, Ending::Canceled).await;
+    }
+    app.trigger().await;
+    assert_eq!(app.claim().await.build.before, None);
+}
+
+#[tokio::test]
+async fn a_skipped_build_says_why() {
+    let app = App::start().await;
+    let repository = app.app().await;
+    app.push(&repository, "d", &payload("refs/heads/main", &commit('a'), "x"))
+        .await;
+    let leased = app.claim().await;
+    let reason = "none of the 2 files changed since build #1 matches <the> path filter".to_owned();
+    app.finish(&leased.lease, Ending::Skipped { reason: reason.clone() })
+        .await;
+    let (_, build) = app.get(&format!("/api/v1/builds/{}", leased.build.id)).await;
+    assert_eq!(
+        (&build["status"], &build["status_reason"], &build["error"]),
+        (&json!("skipped"), &json!(reason), &Value::Null)
+    );
+    let (_, ledger) = app.get("/api/v1/repositories/ann/app/deliveries").await;
+    let entry = &ledger["items"][0];
+    assert_eq!(entry["outcome"], "queued");
+    assert_eq!(entry["reason"], format!("build #1 of main; build #1 skipped: {reason}"));
+    let page = app
+        .browser("ann")
+        .await
+        .get(&format!("/builds/{}", leased.build.id))
+        .await
+        .text;
+    let shown = "Skipped: none of the 2 files changed since build #1 matches &#60;the&#62; path filter";
+    assert!(page.contains(shown) && page.contains("is-skipped"), "{page}");
+}
+
+#[tokio::test]
 async fn the_dry_run_is_what_a_push_does() {
     let app = App::start().await;
     let repository = app.app().await;
@@ -93,6 +156,7 @@ async fn the_dry_run_is_what_a_push_does() {
     let expected = json!({
         "matches": [{
             "rule": repository["rules"][1]["id"], "tags": ["1.20"], "dockerfile": "Dockerfile", "context": "/",
+            "paths": [],
         }],
         "not_matched": [{ "rule": repository["rules"][0]["id"], "reason": "it builds branches, this is a tag" }],
     });
@@ -288,6 +352,39 @@ async fn canceling_twice_is_as_good_as_once() {
     app.finish(&running.lease, Ending::Canceled).await;
     let (status, told) = app.call(&app.ann, Method::POST, &cancel, None).await;
     assert_eq!((status, &told["status"]), (202, &json!("canceled")), "{told:#}");
+}
+
+#[tokio::test]
+async fn a_retry_of_the_same_inputs_stands_on_the_same_base_images_and_a_refresh_on_what_they_are_by_then() {
+    let app = App::start().await;
+    app.app().await;
+    let first = app.trigger().await;
+    let leased = app.claim().await;
+    let digest = |letter: &str| Some(format!("sha256:{}", letter.repeat(64)));
+    let base = |name: &str, digest: Option<String>, pinned: bool| BaseImage {
+        name: name.to_owned(),
+        digest,
+        pinned,
+    };
+    let used = [
+        base("docker.io/library/alpine:3.20", digest("a"), false),
+        base("docker.io/library/debian:12", digest("b"), true),
+        base("r.example.com/unknown:1", None, false),
+    ];
+    let failed = Ending::Failed(Failure::new(ErrorKind::Build, "x"));
+    let now = hullworks::clock::Clock::system().now();
+    app.store.finish(&leased.lease, &failed, &used, now).await.unwrap();
+    let retried = async |inputs: &str| {
+        let path = format!("/api/v1/builds/{first}/retry");
+        let (status, started) = app.post(&path, json!({ "inputs": inputs })).await;
+        assert_eq!(status, 202, "{started:#}");
+        let leased = app.claim().await;
+        app.finish(&leased.lease, failed.clone()).await;
+        leased.build.plan.base_digests
+    };
+    let exact = [("docker.io/library/alpine:3.20".to_owned(), digest("a").unwrap())];
+    assert_eq!(retried("same").await, exact.into());
+    assert_eq!(retried("refresh").await, [].into());
 }
 
 #[tokio::test]

@@ -288,6 +288,7 @@ async fn markup_in_every_field_stays_text() {
         "rules[0].context",
         "rules[0].target",
         "rules[0].platforms",
+        "rules[0].paths",
         "rules[0].build_args[0].name",
         "rules[0].build_args[0].value",
         "links[0]",

@@ -105,6 +105,7 @@ async fn every_route_of_the_interface_is_there() {
         "PUT /api/v1/registries/{host}",
         "DELETE /api/v1/registries/{host}",
         "POST /webhooks/{provider}/{hook_id}",
+        "POST /webhooks/registry/{hook_id}",
     ] {
         assert!(found.contains(operation), "{operation} is not in {found:#?}");
     }
@@ -268,6 +269,7 @@ async fn every_answer_is_as_it_is_described() {
     full["source"]["credentials"] = json!({ "username": "u", "password": "p" });
     full["build_secrets"] = json!({ "npm": "x" });
     full["rules"][0]["build_args"] = json!({ "A": "b" });
+    full["rules"][0]["schedule"] = json!({ "cron": "@weekly" });
     full["links"] = json!(["alpine"]);
     check(base, "put", app.put("/api/v1/repositories/ann/made", full).await);
     let repository = app.app().await;

@@ -116,6 +116,7 @@ async fn rules_links_and_secrets_are_replaced_by_what_the_form_has() {
             ("rules[0].source", "dev"),
             ("rules[0].target", "runtime"),
             ("rules[0].platforms", "linux/arm64"),
+            ("rules[0].paths", "api/\r\n\r\n!*.md\r\n"),
             ("links[0]", "alpine:3.20"),
             ("build_secrets[0].name", "PIP"),
             ("build_secrets[0].value", "canary-pip"),
@@ -129,10 +130,77 @@ async fn rules_links_and_secrets_are_replaced_by_what_the_form_has() {
     assert_eq!(after["rules"][0]["source"], "dev");
     assert_eq!(after["rules"][0]["target"], "runtime");
     assert_eq!(after["rules"][0]["platforms"], json!(["linux/arm64"]));
+    assert_eq!(after["rules"][0]["paths"], json!(["api/", "!*.md"]));
+    let page = browser.get(PATH).await.text;
+    assert!(page.contains(">\napi/\n!*.md</textarea>"), "{page}");
+    let refused = save(&browser, &[("rules[0].paths", "ok\n\n[a")]).await;
+    assert_eq!(refused.status, 422);
+    for shown in [
+        "Path filter of rule 1</a>: pattern 2: `[a` is no pattern",
+        "id=\"rules[0].paths-wrong\"",
+    ] {
+        assert!(refused.text.contains(shown), "{shown}\n{}", refused.text);
+    }
     assert_eq!(after["links"], json!(["docker.io/library/alpine:3.20"]));
     assert_eq!(after["build_secrets_set"], json!(["PIP"]));
     assert_eq!(after["source"]["credentials_set"], false);
     assert_eq!(after["image"], "r.example.com/other/name");
+}
+
+#[tokio::test]
+async fn a_schedule_is_shown_with_its_next_times_saved_refused_and_taken_away() {
+    let app = App::start().await;
+    let before = repository(&app).await;
+    let browser = app.browser("ann").await;
+    let weekly = [
+        ("rules[0].schedule.cron", " 0 4 29 2 * "),
+        ("rules[0].schedule.time_zone", "Europe/Berlin"),
+        ("rules[0].schedule.no_cache", "true"),
+    ];
+    let tried = save(&browser, &[&weekly[..], &[("do", "preview")]].concat()).await;
+    assert_eq!(tried.status, 200, "{}", tried.text);
+    assert_eq!(tried.text.matches("-02-29 04:00 CET").count(), 3, "{}", tried.text);
+    assert_eq!(stored(&app).await["rules"][0]["schedule"], Value::Null);
+
+    assert_eq!(save(&browser, &weekly).await.status, 303);
+    let rule = stored(&app).await["rules"][0].clone();
+    assert_eq!(
+        rule["schedule"],
+        json!({ "cron": "0 4 29 2 *", "time_zone": "Europe/Berlin", "no_cache": true })
+    );
+    assert_eq!(rule["id"], before["rules"][0]["id"]);
+    let page = browser.get(PATH).await;
+    assert_eq!(value_of(&page, "rules[0].schedule.cron"), "0 4 29 2 *");
+    assert_eq!(value_of(&page, "rules[0].schedule.time_zone"), "Europe/Berlin");
+    assert!(page.text.contains("Without a push and without cache:"), "{}", page.text);
+
+    for (field, value, says) in [
+        ("rules[0].schedule.cron", "<b>", "Schedule of rule 1"),
+        (
+            "rules[0].schedule.time_zone",
+            "<b>",
+            "Time zone of the schedule of rule 1",
+        ),
+    ] {
+        let mut changes = weekly;
+        changes.iter_mut().find(|(name, _)| *name == field).unwrap().1 = value;
+        let refused = save(&browser, &changes).await;
+        assert_eq!(refused.status, 422, "{field}");
+        assert!(
+            refused.text.contains(says) && !refused.text.contains("<b>"),
+            "{}",
+            refused.text
+        );
+        assert!(
+            refused.text.contains(&format!("id=\"{field}-wrong\"")),
+            "{}",
+            refused.text
+        );
+    }
+    assert_eq!(stored(&app).await["rules"][0]["schedule"], rule["schedule"]);
+
+    assert_eq!(save(&browser, &[]).await.status, 303);
+    assert_eq!(stored(&app).await["rules"][0]["schedule"], Value::Null);
 }
 
 #[tokio::test]

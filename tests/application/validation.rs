@@ -115,6 +115,17 @@ async fn a_document_is_refused_by_exactly_the_field_at_fault() {
         ("/rules/0/cache", Some(json!(null)), "rules[0].cache"),
         ("/rules/0/paths", Some(json!("src/")), "rules[0].paths"),
         ("/rules/0/paths", Some(json!([1])), "rules[0].paths[0]"),
+        ("/rules/0/paths", Some(json!(["api/", "[a"])), "rules[0].paths[1]"),
+        ("/rules/0/paths", Some(json!([""])), "rules[0].paths[0]"),
+        ("/rules/0/paths", Some(json!(["!"])), "rules[0].paths[0]"),
+        ("/rules/0/paths", Some(json!(["# all"])), "rules[0].paths[0]"),
+        ("/rules/0/paths", Some(json!(["a\0"])), "rules[0].paths[0]"),
+        (
+            "/rules/0/paths",
+            Some(json!(["ok", "x".repeat(1_001)])),
+            "rules[0].paths[1]",
+        ),
+        ("/rules/0/paths", Some(json!(vec!["a"; 101])), "rules[0].paths"),
         (
             "/rules/0/platforms",
             Some(json!(["linux/amd64", "linux/arm64"])),
@@ -133,6 +144,43 @@ async fn a_document_is_refused_by_exactly_the_field_at_fault() {
             "rules[0].build_args",
         ),
         ("/rules/0/context", Some(json!(5)), "rules[0].context"),
+        ("/rules/0/schedule", Some(json!("@daily")), "rules[0].schedule"),
+        (
+            "/rules/0/schedule",
+            Some(json!(["@daily", "UTC", true])),
+            "rules[0].schedule",
+        ),
+        ("/rules/0/schedule", Some(json!({})), "rules[0].schedule.cron"),
+        (
+            "/rules/0/schedule",
+            Some(json!({ "cron": "every day" })),
+            "rules[0].schedule.cron",
+        ),
+        (
+            "/rules/0/schedule",
+            Some(json!({ "cron": "* * * * *" })),
+            "rules[0].schedule.cron",
+        ),
+        (
+            "/rules/0/schedule",
+            Some(json!({ "cron": "@daily", "time_zone": "Berlin" })),
+            "rules[0].schedule.time_zone",
+        ),
+        (
+            "/rules/0/schedule",
+            Some(json!({ "cron": "@daily", "time_zone": null })),
+            "rules[0].schedule.time_zone",
+        ),
+        (
+            "/rules/0/schedule",
+            Some(json!({ "cron": "@daily", "no_cache": 1 })),
+            "rules[0].schedule.no_cache",
+        ),
+        (
+            "/rules/0/schedule",
+            Some(json!({ "cron": "@daily", "seconds": 5 })),
+            "rules[0].schedule.seconds",
+        ),
         ("/links", Some(json!([""])), "links[0]"),
         ("/links", Some(json!(["alpine", "https://x"])), "links[1]"),
         ("/links", Some(json!(["alpine@sha256:1"])), "links[0]"),
@@ -215,6 +263,17 @@ async fn what_is_allowed_to_be_left_out_has_its_default() {
         (&json!("latest"), &json!("Dockerfile"), &json!("/"))
     );
     assert_eq!((&rule["autobuild"], &rule["cache"]), (&json!(true), &json!(true)));
+    assert_eq!(rule["schedule"], Value::Null);
+    let weekly = json!([{ "source_type": "branch", "source": "main", "schedule": { "cron": "0 4 * * 1" } }]);
+    let (_, saved) = app.put(PATH, changed(&[("/rules", Some(weekly))])).await;
+    assert_eq!(
+        saved["rules"][0]["schedule"],
+        json!({ "cron": "0 4 * * 1", "time_zone": "UTC", "no_cache": false })
+    );
+    assert_eq!(
+        saved["rules"][0]["id"], rule["id"],
+        "a schedule is not what makes a rule"
+    );
 }
 
 #[tokio::test]

@@ -14,6 +14,19 @@ async fn rules_come_and_go_and_tell_what_they_would_build_as_one_types() {
         .await;
     assert_eq!(browser.value_of("#name").await, "shop", "the source suggests a name");
 
+    browser
+        .press_in(
+            "#rules",
+            "Path filter, build arguments, stage, platform, schedule of rule 1",
+        )
+        .await;
+    browser.fill("Path filter of rule 1", "[a").await;
+    browser.sees_in("#preview-0", "is no pattern").await;
+    browser.fill("Path filter of rule 1", "api/\n!*.md").await;
+    browser
+        .sees_in("#preview-0", "if a push changes a file that matches api/, !*.md")
+        .await;
+
     browser.press_in("main", "Add a rule").await;
     browser.sees_in("#rules", "Rule 2").await;
     browser.choose("Push type of rule 2", "Tag").await;
@@ -23,6 +36,26 @@ async fn rules_come_and_go_and_tell_what_they_would_build_as_one_types() {
     browser.fill("Docker tag of rule 2", r"{\1}.{\2},{\1}").await;
     browser.fill("Try a branch or tag name", "v4.2").await;
     browser.sees_in("#preview-1", "shop:4.2").await;
+
+    browser
+        .press_in(
+            "#rules",
+            "Path filter, build arguments, stage, platform, schedule of rule 2",
+        )
+        .await;
+    browser.fill("Cron expression of rule 2", "30 4 1 1 *").await;
+    browser
+        .fill("Time zone of the schedule of rule 2", "Europe/Berlin")
+        .await;
+    browser.sees_in("#preview-1", "-01-01 04:30 CET").await;
+    browser.fill("Cron expression of rule 2", "* * * * *").await;
+    browser.sees_in("#preview-1", "more often than every 10 minutes").await;
+    browser.fill("Cron expression of rule 2", "30 4 1 1 *").await;
+    browser.fill("Path filter of rule 2", "!docs/").await;
+    assert!(
+        browser.count("#time-zones option[value='Europe/Berlin']").await == 1,
+        "time zones are offered"
+    );
 
     browser.fill("Docker tag of rule 2", r"{\3}").await;
     browser.sees_in("#preview-1", "Not valid").await;
@@ -38,6 +71,8 @@ async fn rules_come_and_go_and_tell_what_they_would_build_as_one_types() {
         r"{\3}",
         "the second one stayed"
     );
+    assert_eq!(browser.value_of("#rules [id$=paths]").await, "!docs/");
+    assert_eq!(browser.value_of("#rules [id$='schedule.cron']").await, "30 4 1 1 *");
     assert_eq!(browser.value_of("#name").await, "shop");
     assert_eq!(browser.run("return window.notReloaded === true", vec![]).await, true);
     assert!(browser.complaints().await.is_empty());

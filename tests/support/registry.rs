@@ -18,6 +18,8 @@ const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.o
 pub struct Registry {
     host: String,
     password: Option<(String, String)>,
+    /// Where it tells of itself.
+    debug: String,
     process: Child,
     _directory: TempDir,
 }
@@ -25,21 +27,36 @@ pub struct Registry {
 impl Registry {
     /// A registry that anybody may push to.
     pub async fn start() -> Self {
-        Self::launch(None).await
+        Self::launch(Self::free_host(), None, "").await
     }
 
     /// A registry that asks for this name and password, for pulls too.
     pub async fn start_with_password(user: &str, password: &str) -> Self {
-        Self::launch(Some((user.to_owned(), password.to_owned()))).await
+        let password = Some((user.to_owned(), password.to_owned()));
+        Self::launch(Self::free_host(), password, "").await
     }
 
-    async fn launch(password: Option<(String, String)>) -> Self {
+    /// A registry at this host that reports what happens to an address, with a secret.
+    pub async fn start_reporting(host: String, url: &str, secret: &str) -> Self {
+        let notifications = format!(
+            "notifications:\n  endpoints:\n    - name: hullworks\n      url: \"{url}\"\n      \
+             headers: {{Authorization: [\"Bearer {secret}\"]}}\n      timeout: 5s\n      threshold: 3\n      backoff: 1s\n"
+        );
+        Self::launch(host, None, &notifications).await
+    }
+
+    /// Where a registry can be started.
+    pub fn free_host() -> String {
+        format!("127.0.0.1:{}", port::free())
+    }
+
+    async fn launch(host: String, password: Option<(String, String)>, further: &str) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path();
-        let host = format!("127.0.0.1:{}", port::free());
+        let debug = Self::free_host();
         let mut configuration = format!(
-            "version: 0.1\nlog: {{level: warn}}\nhttp: {{addr: \"{host}\"}}\n\
-             storage: {{filesystem: {{rootdirectory: \"{}\"}}, delete: {{enabled: true}}}}\n",
+            "version: 0.1\nlog: {{level: warn}}\nhttp: {{addr: \"{host}\", debug: {{addr: \"{debug}\", prometheus: {{enabled: true, path: /metrics}}}}}}\n\
+             storage: {{filesystem: {{rootdirectory: \"{}\"}}, delete: {{enabled: true}}}}\n{further}",
             path.join("storage").display()
         );
         if let Some((user, password)) = &password {
@@ -65,6 +82,7 @@ impl Registry {
         let mut registry = Self {
             host,
             password,
+            debug,
             process,
             _directory: directory,
         };
@@ -104,6 +122,46 @@ impl Registry {
         );
         let digest = response.headers().get("docker-content-digest").expect("a digest");
         Some(digest.to_str().expect("a digest is ASCII").to_owned())
+    }
+
+    /// How its reports were answered so far, `202 Accepted` and the like, and how often.
+    pub async fn report_statuses(&self) -> serde_json::Value {
+        let address = format!("http://{}/debug/vars", self.debug);
+        let answer = reqwest::get(address).await.expect("an answer of the registry");
+        let variables: serde_json::Value = answer.json().await.expect("JSON");
+        variables["registry"]["notifications"]["endpoints"][0]["Metrics"]["Statuses"].clone()
+    }
+
+    /// How often it was asked for a manifest or its digest so far.
+    pub async fn manifest_requests(&self) -> u64 {
+        let answer = reqwest::get(format!("http://{}/metrics", self.debug))
+            .await
+            .expect("an answer of the registry");
+        let metrics = answer.text().await.expect("a text");
+        let counts = metrics
+            .lines()
+            .filter(|line| line.starts_with("registry_http_requests_total{") && line.contains("handler=\"manifest\""));
+        counts
+            .filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok())
+            .sum()
+    }
+
+    /// Gives what a tag stands for many more tags, without an engine.
+    pub async fn tag_again(&self, repository: &str, tag: &str, more: impl IntoIterator<Item = String>) {
+        let request = self.request(reqwest::Method::GET, &format!("/v2/{repository}/manifests/{tag}"));
+        let found = request
+            .header("accept", ACCEPT)
+            .send()
+            .await
+            .expect("an answer of the registry");
+        let kind = found.headers()["content-type"].clone();
+        let manifest = found.bytes().await.expect("a manifest");
+        for tag in more {
+            let request = self.request(reqwest::Method::PUT, &format!("/v2/{repository}/manifests/{tag}"));
+            let put = request.header("content-type", kind.clone()).body(manifest.clone());
+            let status = put.send().await.expect("an answer of the registry").status();
+            assert!(status.is_success(), "{repository}:{tag}: {status}");
+        }
     }
 
     fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {

@@ -91,6 +91,17 @@ impl Server {
         server
     }
 
+    /// A second server on the database of another, with its key, as on another machine.
+    pub async fn beside(other: &Self, options: Options) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let data = directory.path().join("data");
+        fs::create_dir_all(&data).expect("a directory");
+        fs::copy(other.data().join("master.key"), data.join("master.key")).expect("the other's key");
+        let mut server = Self::launch(options, directory).await;
+        server.token = other.token.clone();
+        server
+    }
+
     /// Starts the process and waits until it is ready.
     async fn launch(options: Options, directory: TempDir) -> Self {
         let data = directory.path().join("data");
@@ -303,12 +314,13 @@ impl Server {
         self.list(&format!("/repositories/{name}/builds")).await
     }
 
-    /// Stores the credentials of a registry for a namespace.
-    pub async fn put_registry(&self, namespace: &str, host: &str, username: &str, password: &str) {
+    /// Stores the credentials of a registry for a namespace, and returns what was stored.
+    pub async fn put_registry(&self, namespace: &str, host: &str, username: &str, password: &str) -> Value {
         let path = format!("/namespaces/{namespace}/registries/{}", host.replace(':', "%3A"));
         let body = json!({ "username": username, "password": password });
         let (status, answer) = self.request(Method::PUT, &path, Some(body)).await;
         assert!(matches!(status, 200 | 201), "{status} {answer:#}");
+        answer
     }
 
     /// Waits until a build is as wanted, and returns it. `what` is the condition in words.

@@ -17,7 +17,9 @@ repositories:
       credentials: { username: x-access-token, password: a-secret-of-the-source }
     rules:
       - { source_type: branch, source: main, docker_tag: latest, target: release, build_args: { PROFILE: release } }
-      - { source_type: tag, source: '/^v([0-9]+)\.([0-9]+)$/', docker_tag: '{\1}.{\2},{\1}' }
+      - { source_type: tag, source: '/^v([0-9]+)\.([0-9]+)$/', docker_tag: '{\1}.{\2},{\1}',
+          schedule: { cron: '0 4 * * 1', time_zone: Europe/Berlin, no_cache: true } }
+      - { source_type: branch, source: dev, docker_tag: dev, schedule: { cron: '@monthly' } }
     links: [ 'alpine:3.20' ]
     build_secrets: { npm: a-secret-of-the-build }
 registries:
@@ -55,6 +57,10 @@ async fn a_file_is_applied_once_and_changes_nothing_the_second_time() {
         .await;
     assert_eq!(status, 200, "{document}");
     assert_eq!(document["rules"][0]["target"], "release");
+    assert_eq!(
+        document["rules"][1]["schedule"],
+        json!({ "cron": "0 4 * * 1", "time_zone": "Europe/Berlin", "no_cache": true })
+    );
     assert_eq!(document["links"], json!(["docker.io/library/alpine:3.20"]));
     assert_eq!(document["source"]["credentials_set"], true);
     assert_eq!(document["build_secrets_set"], json!(["npm"]));
@@ -80,6 +86,10 @@ async fn what_one_server_exports_another_takes_and_exports_again() {
         "{exported}"
     );
     assert!(!exported.contains("secret-of"), "{exported}");
+    assert!(
+        exported.contains("Europe/Berlin") && exported.contains("@monthly"),
+        "{exported}"
+    );
     let unchanged = apply(&one, &exported, &["--dry-run"]).await;
     assert!(
         !unchanged.contains("->") && !unchanged.contains("create"),
@@ -107,6 +117,7 @@ async fn the_dry_run_of_a_push_tells_what_it_would_build_and_why_not() {
         shown.contains("1.20") && shown.contains("it builds branches, this is a tag"),
         "{shown}"
     );
+    assert!(shown.contains("(at 0 4 * * 1, Europe/Berlin)"), "{shown}");
     let json = server
         .command_line(&["preview", "admin/app", "--branch", "main", "--json"], b"")
         .await;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::world::World;
+use crate::support::world::{BUILD, World};
 
 #[tokio::test]
 async fn arguments_and_the_wanted_stage_reach_the_dockerfile() {
@@ -15,15 +15,16 @@ async fn arguments_and_the_wanted_stage_reach_the_dockerfile() {
         .await;
     let dockerfile = format!(
         "FROM {base} AS wanted\n\
-         ARG GREETING\nARG SOURCE_BRANCH\nARG SOURCE_COMMIT\nARG DOCKER_REPO\nARG DOCKER_TAG\n\
-         RUN echo \"$GREETING|$SOURCE_BRANCH|$SOURCE_COMMIT|$DOCKER_REPO|$DOCKER_TAG\" >/arguments\n\
+         ARG GREETING\nARG SOURCE_BRANCH\nARG SOURCE_COMMIT\nARG DOCKER_REPO\nARG DOCKER_TAG\nARG SOURCE_DATE_EPOCH\n\
+         RUN echo \"$GREETING|$SOURCE_BRANCH|$SOURCE_COMMIT|$DOCKER_REPO|$DOCKER_TAG|$SOURCE_DATE_EPOCH\" >/arguments\n\
          CMD [\"cat\", \"/arguments\"]\n\
          FROM {base}\nRUN exit 1\n",
         base = world.base
     );
     let build = world.build(&app, &[("Dockerfile", &dockerfile)]).await;
     let commit = build["commit"].as_str().expect("a commit");
-    let expected = format!("hello  world|main|{commit}|{}|latest,extra", app.image);
+    let committed = app.source.git(&["log", "-1", "--format=%ct"]).await;
+    let expected = format!("hello  world|main|{commit}|{}|latest,extra|{committed}", app.image);
     assert_eq!(world.run(&app, "latest", &[]).await, expected);
 }
 
@@ -41,10 +42,57 @@ async fn an_image_says_where_it_came_from() {
     assert_eq!(label("revision"), build["commit"]);
     assert_eq!(label("source"), json!(app.source.url));
     assert_eq!(label("version"), json!("latest"));
+    assert_eq!(
+        (label("base.name"), label("base.digest")),
+        (json!(world.base), Value::Null)
+    );
     let committed = app.source.git(&["log", "-1", "--format=%ct"]).await;
     let created = label("created").as_str().expect("a time").to_owned();
     let created = chrono::DateTime::parse_from_rfc3339(&created).expect("a time of RFC 3339");
     assert_eq!(created.timestamp().to_string(), committed);
+}
+
+/// A build tells what it stood on, and a retry stands on it again although the tag has moved, under a builder that the
+/// settings choose.
+async fn a_retry_stands_on_the_same_base(settings: &str) {
+    let world = World::with_settings(settings).await;
+    let app = world.app(json!({})).await;
+    let dockerfile = format!(
+        "ARG BASE={base}\nFROM $BASE AS tools\nFROM scratch AS unused\nFROM ${{BASE:-none}}\nCOPY --from={base} /bin/busybox /copied\n\
+         CMD [\"true\"]\n",
+        base = world.base
+    );
+    let digest = async || world.registry.digest("base/busybox", "1").await;
+    let bases = |digest: Option<String>| json!([{ "name": world.base, "digest": digest, "pinned": false }]);
+    let before = digest().await;
+    let first = world.build(&app, &[("Dockerfile", &dockerfile)]).await;
+    assert_eq!(first["base_images"], bases(before.clone()), "{first:#}");
+    world.engine.import_busybox(&world.base, "moved").await;
+    world.engine.push(&world.base).await;
+    let after = digest().await;
+    assert_ne!(before, after);
+    let id = first["id"].as_str().expect("an id");
+    let same = world.server.retry(id, "same").await;
+    let same = world.server.wait_for_success(&same, BUILD).await;
+    assert_eq!(same["base_images"], bases(before.clone()), "{same:#}");
+    let log = world.server.log(same["id"].as_str().expect("an id")).await;
+    let line = format!("base image {} pinned to {}\n", world.base, before.expect("a digest"));
+    assert!(log.contains(&line), "{log}");
+    let fresh = world.server.retry(id, "refresh").await;
+    let fresh = world.server.wait_for_success(&fresh, BUILD).await;
+    assert_eq!(fresh["base_images"], bases(after), "{fresh:#}");
+    let log = world.server.log(fresh["id"].as_str().expect("an id")).await;
+    assert!(!log.contains("pinned to"), "{log}");
+}
+
+#[tokio::test]
+async fn a_retry_stands_on_the_same_base_by_buildkit() {
+    a_retry_stands_on_the_same_base("builder = \"buildkit\"").await;
+}
+
+#[tokio::test]
+async fn a_retry_stands_on_the_same_base_by_the_classic_builder() {
+    a_retry_stands_on_the_same_base("builder = \"classic\"").await;
 }
 
 /// What `.dockerignore` leaves out is not in the image, under a builder that the settings choose.

@@ -5,6 +5,7 @@ mod support;
 
 mod absence;
 mod apply;
+mod base_images;
 mod cancel;
 mod command_line;
 mod crash;
@@ -13,7 +14,9 @@ mod examples;
 mod hostile;
 mod logs;
 mod parts;
+mod paths;
 mod push;
 mod queue;
 mod registry;
+mod registry_reports;
 mod submodules;

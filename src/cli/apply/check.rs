@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::document::{Credentials, File, Registry, Repository, Rule};
 use crate::domain::{
     image::{ImageReference, is_registry_host, is_valid_registry_host},
+    path_filter::PathFilter,
     repository::{Provider, RepositoryName, Visibility, check_image, check_name},
     rule::{self, SourceType},
 };
@@ -138,9 +139,15 @@ fn check_rule(rule: &Rule, index: usize, wrong: &mut Wrong) {
         target: rule.target.clone(),
         platforms: rule.platforms.clone(),
         build_args: rule.build_args.clone(),
+        paths: rule.paths.clone(),
+        schedule: rule.schedule.clone(),
     };
     if let Err(error) = domain_rule.check() {
         wrong.at(&format!("rules[{index}].{}", error.field), error.message);
+    }
+    for invalid in PathFilter::faults(&rule.paths) {
+        let place = invalid.index.map_or(String::new(), |at| format!("[{at}]"));
+        wrong.at(&format!("rules[{index}].paths{place}"), invalid.message);
     }
 }
 
@@ -202,7 +209,7 @@ repositories:
   - {name: a/b, source: {provider: github, url: x, credentials: {username: u}}}
   - name: App
     source: {provider: github, url: x}
-    rules: [{source_type: head, source: main, docker_tag: latest}, {source_type: branch, source: main, docker_tag: 'no tag'}]
+    rules: [{source_type: head, source: main, docker_tag: latest}, {source_type: branch, source: main, docker_tag: 'no tag', paths: [a, '[']}]
 registries:
   - {host: team, username: u, password: p}
   - {namespace: X, host: 'r.example.com', username: u, password: p}
@@ -218,6 +225,7 @@ registries:
                 "repositories[2] (App): name",
                 "repositories[2] (App): rules[0].source_type",
                 "repositories[2] (App): rules[1].docker_tag",
+                "repositories[2] (App): rules[1].paths[1]",
                 "registries[0] (team): host",
                 "registries[1] (r.example.com): namespace",
             ],

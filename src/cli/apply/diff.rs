@@ -150,6 +150,8 @@ fn default_of(field: &str) -> Value {
         "links" | "ignored_base_images" | "rules" | "paths" | "platforms" | "trusted_realms" => json!([]),
         "dockerfile" => json!("Dockerfile"),
         "context" => json!("/"),
+        "time_zone" => json!("UTC"),
+        "no_cache" => json!(false),
         _ => Value::Null,
     }
 }
@@ -179,7 +181,7 @@ mod tests {
                 "credentials_set": false},
             "rules": [{"id": "1", "source_type": "branch", "source": "main", "docker_tag": "latest", "dockerfile": "Dockerfile",
                 "context": "/", "autobuild": true, "cache": true, "target": "", "paths": [], "platforms": [],
-                "build_args": {"A": "1"}}],
+                "build_args": {"A": "1"}, "schedule": null}],
             "links": ["docker.io/library/alpine:3.20"], "detect_base_images": true,
             "ignored_base_images": ["docker.io/library/busybox:1"],
             "limits": {"timeout_seconds": null, "memory_bytes": null, "cpus": null}, "stars": 4, "pulls": 9,
@@ -222,6 +224,20 @@ mod tests {
                 r#"visibility: (default) -> "private""#,
             ]
         );
+    }
+
+    #[test]
+    fn a_schedule_is_compared_field_by_field() {
+        let mut changed = wanted();
+        changed["rules"][0]["schedule"] = json!({"cron": "@daily", "time_zone": "UTC"});
+        let lines = vec![r#"rules[0].schedule.cron: (default) -> "@daily""#.to_owned()];
+        assert_eq!(compare(Some(&current()), &changed), Change::Update(lines));
+        let mut scheduled = current();
+        scheduled["rules"][0]["schedule"] = json!({"cron": "@daily", "time_zone": "UTC", "no_cache": false});
+        assert_eq!(compare(Some(&scheduled), &changed), Change::Unchanged);
+        scheduled["rules"][0]["schedule"]["no_cache"] = json!(true);
+        let lines = vec!["rules[0].schedule.no_cache: true -> (default)".to_owned()];
+        assert_eq!(compare(Some(&scheduled), &changed), Change::Update(lines));
     }
 
     #[test]

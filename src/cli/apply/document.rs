@@ -11,6 +11,8 @@ use serde::{
     forward_to_deserialize_any,
 };
 
+use crate::domain::schedule::Schedule;
+
 /// The whole file.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -129,6 +131,8 @@ pub struct Rule {
     pub platforms: Vec<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub build_args: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
     #[serde(default, skip_serializing, rename = "id")]
     _id: Option<IgnoredAny>,
 }

@@ -1,5 +1,6 @@
 //! The engine side against a real Docker Engine on its default socket, and a real registry where one is needed.
 
+mod bases;
 mod buildkit;
 mod classic;
 mod clean;

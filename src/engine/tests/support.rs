@@ -22,7 +22,7 @@ use super::super::{
     http::{Address, Answer, Body, full, query, request, request_with},
 };
 use crate::domain::{
-    build::Step,
+    build::{BaseImage, Step},
     context::{BuildContext, ContextError, ContextPart, Entry, EntryKind, Selection},
     progress::Progress,
 };
@@ -216,9 +216,14 @@ fn ordered(path: &[u8]) -> (Vec<u8>, Vec<u8>) {
 pub(super) struct Log {
     text: Mutex<Vec<u8>>,
     steps: Mutex<Vec<Step>>,
+    base_images: Mutex<Vec<BaseImage>>,
 }
 
 impl Log {
+    pub(super) fn base_images(&self) -> Vec<BaseImage> {
+        self.base_images.lock().unwrap().clone()
+    }
+
     pub(super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.text.lock().unwrap()).into_owned()
     }
@@ -244,6 +249,10 @@ impl Progress for Log {
 
     fn steps(&self, steps: Vec<Step>) {
         *self.steps.lock().unwrap() = steps;
+    }
+
+    fn base_images(&self, images: Vec<BaseImage>) {
+        *self.base_images.lock().unwrap() = images;
     }
 }
 

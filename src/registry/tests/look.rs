@@ -257,3 +257,30 @@ async fn an_index_that_cannot_be_had_is_told_apart() {
     let result = registries().platforms(&old.image("app"), &sha256(b"x"), None).await;
     assert_malformed(result, "schema 1");
 }
+
+#[tokio::test]
+async fn neither_a_look_nor_an_index_is_fetched_from_another_host() {
+    let other = Fake::start("127.0.0.2", |_| stating(NEW)).await;
+    for status in [301, 302, 303, 307, 308] {
+        let elsewhere = format!("http://{}/v2/app/manifests/latest", other.host);
+        let registry = Fake::start("127.0.0.1", move |request| match &request.authorization {
+            None => answer(401, &[("www-authenticate", "Basic realm=x")], ""),
+            Some(_) => answer(status, &[("location", &elsewhere)], ""),
+        })
+        .await;
+        let (image, credentials) = (registry.image("app"), credentials(PASSWORD));
+        let asked = registries();
+        assert_malformed(asked.look(&image, Some(OLD), Some(&credentials)).await, "redirects");
+        assert_malformed(asked.platforms(&image, NEW, Some(&credentials)).await, "redirects");
+    }
+    assert_eq!(other.seen(), []);
+}
+
+#[tokio::test]
+async fn an_index_that_is_not_what_it_says_is_refused_by_its_digest_before_it_is_read() {
+    for (stated, body) in [(NEW, "[".repeat(1 << 20)), (OLD, "{}".to_owned())] {
+        let registry = fake(move |_| answer(200, &[("docker-content-digest", stated)], body.clone())).await;
+        let result = registries().platforms(&registry.image("app"), NEW, None).await;
+        assert_malformed(result, "the digests differ");
+    }
+}

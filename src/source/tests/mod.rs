@@ -1,5 +1,6 @@
 //! Fetches from real git servers, and the contexts that come of it.
 
+mod changes;
 mod contexts;
 mod documents;
 mod failures;

@@ -6,8 +6,10 @@ use super::{
     Accepted, BuildRequest, NewDelivery, QueuedBuild, StoreError, Tx,
     lookups::{self, Known, Waiting},
     rows::{BuildRow, DeliveryRow, Rows, Superseded},
+    schedules,
 };
 use crate::domain::{
+    build::Before,
     delivery::Outcome,
     ids::{RepositoryId, RuleId},
     rule::SourceType,
@@ -53,9 +55,14 @@ impl<'a> Group<'a> {
         })
     }
 
-    /// Decides what one delivery leads to; `None` if its repository is gone.
+    /// Decides what one delivery leads to; `None` if its repository is gone, or another took its time of a schedule.
     pub async fn take(&mut self, tx: &mut Tx, new: &'a NewDelivery) -> Result<Option<Accepted>, StoreError> {
         if !self.numbers.contains_key(&new.repository_id) {
+            return Ok(None);
+        }
+        if let Some(taken) = &new.takes
+            && !schedules::take(tx, taken).await?
+        {
             return Ok(None);
         }
         if let Some(repeated) = self.repeated(new) {
@@ -158,11 +165,12 @@ impl<'a> Group<'a> {
             accepted.builds.push(build.id.clone());
             accepted.under_way.push((request.rule_id.clone(), build.id.clone()));
             let state = if build.queued { "queued" } else { "running" };
-            let commit = short(request.commit.as_deref().unwrap_or_default());
-            let reason = format!(
-                "{commit} of {} is {state} already as build #{}",
-                request.source_name, build.number
-            );
+            let name = &request.source_name;
+            let what = match request.commit.as_deref() {
+                Some(commit) => format!("{} of {name}", short(commit)),
+                None => name.clone(),
+            };
+            let reason = format!("{what} is {state} already as build #{}", build.number);
             return Ok((Outcome::Duplicate, reason));
         }
         let next = self.numbers.get_mut(&new.repository_id).ok_or_else(|| {
@@ -170,9 +178,12 @@ impl<'a> Group<'a> {
         })?;
         let number = *next;
         *next += 1;
-        let superseded = supersede_older(tx, new, request, number, waiting, &mut self.rows.builds).await?;
+        let replaced = supersede_older(tx, new, request, number, waiting, &mut self.rows.builds).await?;
         let row = self.rows.builds.len();
-        self.rows.builds.push(BuildRow::new(new, request, number)?);
+        let before = before_all(request, &replaced);
+        self.rows
+            .builds
+            .push(BuildRow::new(new, request, number, before.clone())?);
         let at = waiting.partition_point(|build| build.id < request.id);
         waiting.insert(
             at,
@@ -183,6 +194,7 @@ impl<'a> Group<'a> {
                 commit: request.commit.clone(),
                 push_order: order(request).to_owned(),
                 cancel_requested: false,
+                before,
                 row: Some(row),
             },
         );
@@ -193,19 +205,30 @@ impl<'a> Group<'a> {
             number,
         });
         let mut reason = format!("build #{number} of {}", request.source_name);
-        if superseded > 0 {
-            reason.push_str(&format!(", in place of {superseded} older queued"));
+        if !replaced.is_empty() {
+            reason.push_str(&format!(", in place of {} older queued", replaced.len()));
         }
         Ok((Outcome::Queued, reason))
     }
 }
 
-/// The build that makes a request needless.
+/// The build that makes a request needless. One that may be skipped is no replacement for one that may not.
 fn needless<'w>(request: &BuildRequest, waiting: &'w [Waiting]) -> Option<&'w Waiting> {
-    let commit = request.commit.as_deref().filter(|_| request.unless_under_way)?;
-    waiting
-        .iter()
-        .find(|build| build.commit.as_deref() == Some(commit) && !build.cancel_requested)
+    let is_same = |build: &Waiting| request.commit.is_none() || build.commit == request.commit;
+    let is_as_good = |build: &Waiting| request.before.is_some() || build.before.is_none();
+    let mut waiting = waiting.iter().filter(|_| request.unless_under_way);
+    waiting.find(|build| is_same(build) && is_as_good(build) && !build.cancel_requested)
+}
+
+/// What a build is compared with that takes the place of others: what the first of them was, so that no change between is
+/// missed. Where one of them builds whatever was changed, so does this one.
+fn before_all(request: &BuildRequest, replaced: &[Waiting]) -> Option<Before> {
+    let own = request.before.as_ref()?;
+    if replaced.iter().any(|build| build.before.is_none()) {
+        return None;
+    }
+    let first = replaced.iter().min_by(|a, b| a.push_order.cmp(&b.push_order));
+    first.and_then(|first| first.before.as_ref()).or(Some(own)).cloned()
 }
 
 /// A build's place in the order of pushes.
@@ -213,7 +236,7 @@ fn order(request: &BuildRequest) -> &str {
     request.push_order.as_deref().unwrap_or(request.id.as_str())
 }
 
-/// Ends the queued builds of the same rule and ref that came before, saying which one took their place. Answers how many.
+/// Ends the queued builds of the same rule and ref that came before, saying which one took their place, and answers them.
 async fn supersede_older(
     tx: &mut Tx,
     new: &NewDelivery,
@@ -221,17 +244,16 @@ async fn supersede_older(
     number: i64,
     waiting: &mut Vec<Waiting>,
     rows: &mut [BuildRow<'_>],
-) -> Result<usize, StoreError> {
+) -> Result<Vec<Waiting>, StoreError> {
     let older = |build: &Waiting| build.queued && build.push_order.as_str() < order(request);
     let line = format!("superseded by build #{number} before it started\n");
     let stored = match waiting.iter().any(|build| older(build) && build.row.is_none()) {
         true => lookups::supersede_stored(tx, new, request, order(request), &line).await?,
         false => vec![],
     };
-    let mut count = 0;
-    waiting.retain_mut(|build| {
+    let replaced = waiting.extract_if(.., |build| {
         if !older(build) {
-            return true;
+            return false;
         }
         match build.row {
             Some(row) => rows[row].superseded = Some(Superseded::new(&request.id, new.received_at, &line)),
@@ -239,13 +261,12 @@ async fn supersede_older(
             // A worker claimed it after it was read.
             None => {
                 build.queued = false;
-                return true;
+                return false;
             }
         }
-        count += 1;
-        false
+        true
     });
-    Ok(count)
+    Ok(replaced.collect())
 }
 
 /// A commit's name as people say it.

@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 
 use super::{BuildRequest, NewDelivery, StoreError, Tx, from_json, group::Ref, on, rows};
-use crate::domain::ids::{BuildId, DeliveryId, RepositoryId};
+use crate::domain::{
+    build::Before,
+    ids::{BuildId, DeliveryId, RepositoryId},
+};
 
 /// An earlier delivery, with what it led to.
 #[derive(Clone)]
@@ -21,6 +24,7 @@ pub(super) struct Waiting {
     pub commit: Option<String>,
     pub push_order: String,
     pub cancel_requested: bool,
+    pub before: Option<Before>,
     /// Where its row is, if it was queued by an earlier delivery of the group and is not written yet.
     pub row: Option<usize>,
 }
@@ -131,13 +135,13 @@ impl Known {
     }
 }
 
-pub(in crate::store) const UNDER_WAY: &str = "select id, number, status = 'queued', commit_sha, push_order, cancel_requested from builds \
+pub(in crate::store) const UNDER_WAY: &str = "select id, number, status = 'queued', commit_sha, push_order, cancel_requested, before_sha from builds \
      where repository_id = $1 and rule_id = $2 and source_name = $3 and source_type = $4 \
      and status in ('queued', 'running') order by id";
 
 /// The builds of a ref that are queued or running, in the order of their ids.
 pub(super) async fn under_way(tx: &mut Tx, of: Ref<'_>) -> Result<Vec<Waiting>, StoreError> {
-    let found: Vec<(String, i64, bool, Option<String>, String, bool)> = on!(tx.handle(), c => {
+    let found: Vec<(String, i64, bool, Option<String>, String, bool, Option<String>)> = on!(tx.handle(), c => {
         sqlx::query_as(UNDER_WAY)
             .bind(of.repository.as_str())
             .bind(of.rule.as_str())
@@ -146,17 +150,18 @@ pub(super) async fn under_way(tx: &mut Tx, of: Ref<'_>) -> Result<Vec<Waiting>, 
             .fetch_all(c)
             .await
     })?;
-    let waiting = found
-        .into_iter()
-        .map(|(id, number, queued, commit, push_order, cancel_requested)| Waiting {
+    let waiting = found.into_iter().map(
+        |(id, number, queued, commit, push_order, cancel_requested, before)| Waiting {
             id: id.into(),
             number,
             queued,
             commit,
             push_order,
             cancel_requested,
+            before: before.as_deref().map(Before::parse),
             row: None,
-        });
+        },
+    );
     Ok(waiting.collect())
 }
 

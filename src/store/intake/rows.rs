@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Accepted, BuildRequest, NewDelivery, Outcome, StoreError, Tx, contributions, on, to_json};
 use crate::domain::{
-    build::Cause,
+    build::{Before, Cause},
     ids::{BuildId, DeliveryId, RepositoryId},
 };
 
@@ -36,6 +36,7 @@ pub(super) struct BuildRow<'a> {
     number: i64,
     cause: String,
     plan: String,
+    before: Option<Before>,
     /// By a later delivery of the same group.
     pub superseded: Option<Superseded>,
 }
@@ -66,13 +67,20 @@ impl<'a> DeliveryRow<'a> {
 }
 
 impl<'a> BuildRow<'a> {
-    pub fn new(new: &'a NewDelivery, request: &'a BuildRequest, number: i64) -> Result<Self, StoreError> {
+    /// `before`: that of the request, or of those whose place it takes.
+    pub fn new(
+        new: &'a NewDelivery,
+        request: &'a BuildRequest,
+        number: i64,
+        before: Option<Before>,
+    ) -> Result<Self, StoreError> {
         Ok(Self {
             new,
             request,
             number,
             cause: to_json(&request.cause)?,
             plan: to_json(&request.plan)?,
+            before,
             superseded: None,
         })
     }
@@ -89,13 +97,13 @@ impl Superseded {
 }
 
 impl<'a> Rows<'a> {
-    /// Who asked for builds in which repository, each once; webhooks are nobody's doing.
+    /// Who asked for builds in which repository, each once; webhooks and schedules are nobody's doing.
     fn contributions(&self) -> BTreeMap<(&'a str, &'a RepositoryId), DateTime<Utc>> {
         let by = |row: &BuildRow<'a>| match &row.request.cause {
             Cause::Manual { user } | Cause::Create { user } | Cause::Retry { user, .. } => {
                 Some(((user.as_str(), &row.new.repository_id), row.new.received_at))
             }
-            Cause::Push { .. } | Cause::BaseImage { .. } => None,
+            Cause::Push { .. } | Cause::BaseImage { .. } | Cause::Schedule { .. } => None,
         };
         self.builds.iter().filter_map(by).collect()
     }
@@ -147,13 +155,13 @@ async fn write_numbers(tx: &mut Tx, numbers: &HashMap<&RepositoryId, i64>) -> Re
 async fn write_builds(tx: &mut Tx, rows: &[BuildRow<'_>]) -> Result<(), StoreError> {
     let sql = format!(
         "insert into builds (id, repository_id, number, rule_id, status, cause, source_type, source_name, commit_sha, \
-         commit_message, plan, push_order, queued_at, superseded_by, finished_at, log_size, cause_kind, class, \
+         commit_message, plan, push_order, queued_at, superseded_by, finished_at, log_size, cause_kind, class, before_sha, \
          base_images, steps, fence, attempt, cancel_requested, log_sealed) values {}",
-        placeholders(rows.len(), 18, ", '[]', '[]', 0, 0, false, false")
+        placeholders(rows.len(), 19, ", '[]', '[]', 0, 0, false, false")
     );
     on!(tx.handle(), c => {
         let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
-        for BuildRow { new, request, number, cause, plan, superseded } in rows {
+        for BuildRow { new, request, number, cause, plan, before, superseded } in rows {
             query = query
                 .bind(request.id.as_str())
                 .bind(new.repository_id.as_str())
@@ -172,7 +180,8 @@ async fn write_builds(tx: &mut Tx, rows: &[BuildRow<'_>]) -> Result<(), StoreErr
                 .bind(superseded.as_ref().map(|superseded| superseded.at))
                 .bind(superseded.as_ref().map_or(0, |superseded| superseded.line.len() as i64))
                 .bind(request.cause.kind().as_str())
-                .bind(i64::from(request.cause.kind().is_automatic()));
+                .bind(i64::from(request.cause.kind().is_automatic()))
+                .bind(before.as_ref().map(Before::as_str));
         }
         query.execute(c).await.map(drop)
     })?;

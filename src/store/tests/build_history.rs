@@ -11,6 +11,7 @@ async fn build(store: &Store, repository: &Repository, rule: &Rule, tag: &str, e
         rule_id: rule.id.clone(),
         source_name: tag.to_owned(),
         unless_under_way: false,
+        before: None,
         ..request(repository, "c1")
     };
     request.plan.tags = vec![tag.to_owned()];

@@ -8,7 +8,10 @@ use crate::{
         build::{CauseKind, Status},
         ids::WorkerId,
     },
-    store::{build_history, builds, deliveries, intake, logs, queue as queue_sql, repository_lists, tags as tags_sql},
+    store::{
+        build_history, builds, deliveries, intake, logs, path_filters as path_filter_sql, queue as queue_sql,
+        repository_lists, schedules as schedules_sql, tags as tags_sql,
+    },
 };
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -183,6 +186,15 @@ async fn what_is_asked_often_is_answered_from_an_index() {
             intake::SUPERSEDE,
             "INDEX builds_by_ref (repository_id=? AND rule_id=? AND source_name=? AND source_type=?)",
         ),
+        (
+            path_filter_sql::LAST_BUILT,
+            "INDEX builds_succeeded (rule_id=? AND source_name=? AND source_type=? AND push_order<?)",
+        ),
+        (
+            path_filter_sql::UNDER_WAY_BETWEEN,
+            "INDEX builds_by_ref (repository_id=? AND rule_id=? AND source_name=? AND source_type=?)",
+        ),
+        (path_filter_sql::NOT_BUILT, "INDEX builds_by_rule (rule_id=?)"),
         (builds::COUNT_BY_STATUS, "COVERING INDEX builds_by_status"),
         (
             builds::COUNT_QUEUED_BETWEEN,
@@ -238,6 +250,8 @@ async fn what_is_asked_often_is_answered_from_an_index() {
             deliveries::NEWEST_OF_OUTCOME,
             "INDEX deliveries_by_outcome (repository_id=? AND outcome=? AND id<?)",
         ),
+        (schedules_sql::DUE, "INDEX rules_by_next_at (schedule_next_at<?)"),
+        (schedules_sql::NEXT, "COVERING INDEX rules_by_next_at"),
         (build_history::HISTORY, "INDEX builds_by_repository (repository_id=?)"),
         (
             tags_sql::FIRST_TAGS,

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::domain::{
-    build::{Ending, Status},
+    build::{Before, Ending, Status},
     delivery::Outcome,
     ids::WorkerId,
 };
@@ -150,6 +150,7 @@ async fn clicks_have_no_id_or_body_and_are_never_duplicates() {
         for _ in 0..2 {
             let click = BuildRequest {
                 unless_under_way: false,
+                before: None,
                 ..request(&repository, "c1")
             };
             let accepted = accept(&store, delivery(&repository, vec![click])).await;
@@ -356,6 +357,7 @@ async fn nothing_but_queued_builds_of_the_same_rule_and_ref_is_superseded() {
         let retry = BuildRequest {
             push_order: Some(running.to_string()),
             unless_under_way: false,
+            before: None,
             ..request(&repository, "c1")
         };
         accept(&store, delivery(&repository, vec![retry])).await;
@@ -374,7 +376,7 @@ async fn written(store: &Store) -> Vec<String> {
          from deliveries order by id",
         "select 'o ' || delivery_id from delivery_bodies order by delivery_id",
         "select 'b ' || id || ' ' || number || status || push_order || coalesce(superseded_by, '-') || log_size \
-         || case when finished_at is null then '' else 'ended' end from builds order by id",
+         || case when finished_at is null then '' else 'ended' end || coalesce(before_sha, '-') from builds order by id",
         "select 'l ' || build_id || ' ' || position || ' ' || length(bytes) from log_chunks order by build_id, position",
     ] {
         let rows: Vec<String> =
@@ -404,6 +406,7 @@ fn entangled(repositories: &[Repository], seed: u32) -> Vec<NewDelivery> {
                 many => Some(ids[below(many as u32) as usize].to_string()),
             },
             unless_under_way: below(4) > 0,
+            before: (below(4) > 0).then(|| Before::Commit(format!("{:040x}", below(6) + 1))),
             ..request(repository, "")
         });
         let requests: Vec<BuildRequest> = requests.collect();

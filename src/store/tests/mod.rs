@@ -13,15 +13,18 @@ mod logs;
 mod members;
 mod organisations;
 mod outbox;
+mod path_filters;
 mod people;
 mod queue;
 mod registries;
 mod repositories;
 mod repository_documents;
 mod repository_lists;
+mod schedules;
 mod sessions;
 mod tags;
 mod users;
+mod waves;
 
 use std::{collections::BTreeMap, future::Future, path::PathBuf};
 
@@ -113,6 +116,8 @@ pub(super) fn rule(source: &str, docker_tag: &str) -> Rule {
         target: String::new(),
         platforms: vec![],
         build_args: BTreeMap::new(),
+        paths: vec![],
+        schedule: None,
     }
 }
 
@@ -175,10 +180,12 @@ pub(super) fn request(repository: &Repository, commit: &str) -> BuildRequest {
             target: String::new(),
             platforms: vec![],
             cache: true,
+            paths: vec![],
             base_digests: BTreeMap::new(),
         },
         push_order: None,
         unless_under_way: true,
+        before: None,
     }
 }
 
@@ -197,6 +204,7 @@ pub(super) fn delivery(repository: &Repository, requests: Vec<BuildRequest>) -> 
         commit: None,
         decided: vec![],
         requests,
+        takes: None,
     }
 }
 

@@ -306,13 +306,7 @@ async fn build_in(store: &Store, repository: &Repository, status: Status) -> (Bu
         Status::Failed => Ending::Failed(crate::domain::build::Failure::new(ErrorKind::Build, "x")),
         Status::Canceled => Ending::Canceled,
         Status::Superseded => Ending::Superseded { by: BuildId::new() },
-        // No ending leads there yet.
-        Status::Skipped => {
-            let mut tx = store.begin().await.unwrap();
-            crate::store::lease::update_held!(tx, lease, "status = 'skipped'").unwrap();
-            tx.commit().await.unwrap();
-            return (id, lease);
-        }
+        Status::Skipped => Ending::Skipped { reason: "x".to_owned() },
     };
     store.finish(&lease, &ending, &[], at(3)).await.unwrap();
     (id, lease)

@@ -76,6 +76,9 @@ async fn replacing_keeps_id_and_webhook_and_seals_for_that_id() {
                 ..first.clone()
             }
         );
+        let found = store.registry_of_hook(&first.hook_id).await.unwrap();
+        assert_eq!(found.as_ref(), Some(&second), "reports still arrive");
+        assert_eq!(store.registry_of_hook(&HookId::new()).await.unwrap(), None);
         let (third, _) = store
             .put_registry(&credentials("team", "a.example", "carol"), keep)
             .await

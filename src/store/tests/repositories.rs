@@ -33,6 +33,7 @@ async fn what_is_saved_is_what_is_read() {
         full.rules = vec![rule("main", "latest"), rule("dev", "dev")];
         full.rules[1].platforms = vec!["linux/arm64".to_owned()];
         full.rules[1].build_args.insert("A".to_owned(), "1".to_owned());
+        full.rules[1].paths = vec!["api/".to_owned(), "!*.md".to_owned()];
         let new = new_repository();
         let saved = store.put_repository(None, &new, &full).await.unwrap().unwrap();
         assert!(saved.created);
@@ -112,11 +113,13 @@ async fn rules_that_say_the_same_keep_their_ids_wherever_they_move() {
         let old = ids(&before);
         change.rules = vec![rule("dev", "dev"), rule("new", "new"), rule("main", "latest")];
         change.rules[2].autobuild = false;
+        change.rules[2].paths = vec!["api/".to_owned()];
         let after = replace(&store, &before, &change).await;
         let new = ids(&after);
         assert_eq!((&new[0], &new[2]), (&old[1], &old[0]));
         assert!(!old.contains(&new[1]));
         assert!(!after.rules[2].autobuild);
+        assert_eq!(after.rules[2].paths, ["api/"]);
         assert_eq!((before.hook_id, before.created_at), (after.hook_id, after.created_at));
     })
     .await;

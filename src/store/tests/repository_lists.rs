@@ -219,6 +219,7 @@ async fn stars_and_contributions_select_what_is_theirs() {
             let request = BuildRequest {
                 cause,
                 unless_under_way: false,
+                before: None,
                 ..request(repository, "c1")
             };
             accept(&store, delivery(repository, vec![request])).await;

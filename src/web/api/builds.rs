@@ -92,6 +92,8 @@ pub struct BuildDocument {
     cancel_requested: bool,
     /// The newer build that holds the tags or took the place.
     superseded_by: Option<BuildId>,
+    /// What the rule's path filter decided and why: which changed file it was built for, or that there was none.
+    status_reason: Option<String>,
 }
 
 /// The workers, for what builds say of them.
@@ -187,6 +189,7 @@ impl Workers {
             attempt: build.attempt,
             cancel_requested: build.cancel_requested,
             superseded_by: build.superseded_by,
+            status_reason: build.status_reason,
         }
     }
 }

@@ -76,6 +76,7 @@ pub async fn save(
             web.signals.access_changed();
             // It may stand on other images now.
             web.signals.base_images_changed();
+            web.signals.schedules_changed();
             web.store
                 .record_contribution(&actor.name, &saved.repository.id, new.now)
                 .await?;

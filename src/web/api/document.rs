@@ -13,12 +13,13 @@ use crate::{
         limits::Limits,
         repository::{Provider, Repository, Visibility},
         rule::{Rule, SourceType},
+        schedule::Schedule,
     },
     store::Build,
     web::{
         Web,
         auth::Caller,
-        json::{UniqueMap, object, objects, present},
+        json::{UniqueMap, object, object_or_null, objects, present},
         problem::Problem,
     },
 };
@@ -78,12 +79,14 @@ struct RuleDocument {
     target: String,
     autobuild: bool,
     cache: bool,
-    /// Always empty: path filters are not supported.
+    /// Patterns as in `.gitignore`: a push to a branch builds only if it changed a file that they match. Empty: always.
     paths: Vec<String>,
     platforms: Vec<String>,
     /// Only for those who may change the repository.
     #[serde(skip_serializing_if = "Option::is_none")]
     build_args: Option<BTreeMap<String, String>>,
+    /// When it builds without a push; null: never.
+    schedule: Option<Schedule>,
 }
 
 /// Where a forge or a registry reports to.
@@ -179,9 +182,10 @@ fn show_rule(rule: Rule, is_editor: bool) -> RuleDocument {
         target: rule.target,
         autobuild: rule.autobuild,
         cache: rule.cache,
-        paths: vec![],
+        paths: rule.paths,
         platforms: rule.platforms,
         build_args: is_editor.then_some(rule.build_args),
+        schedule: rule.schedule,
     }
 }
 
@@ -351,7 +355,9 @@ pub struct RuleInput {
     pub autobuild: bool,
     #[serde(default = "yes")]
     pub cache: bool,
-    /// Must be empty: path filters are not supported.
+    /// Patterns as in `.gitignore`, tried in order; the last that matches a changed file decides, and `!` takes files out.
+    /// A push to a branch builds only if it changed a file that they match; empty: always. If all begin with `!`, every
+    /// other file counts. At most 100, each of at most 1,000 bytes.
     #[serde(default)]
     pub paths: Vec<String>,
     /// At most one.
@@ -360,6 +366,9 @@ pub struct RuleInput {
     #[serde(default)]
     #[schema(value_type = BTreeMap<String, String>)]
     pub build_args: UniqueMap<String>,
+    /// When it builds without a push; null: never. Not more often than every ten minutes.
+    #[serde(default, deserialize_with = "object_or_null")]
+    pub schedule: Option<Schedule>,
 }
 
 fn yes() -> bool {

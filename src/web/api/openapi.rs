@@ -19,7 +19,7 @@ use crate::web::{
     Web,
     parameters::Query,
     problem::{self, Problem},
-    webhooks,
+    registry_webhooks, webhooks,
 };
 
 #[derive(OpenApi)]
@@ -68,6 +68,7 @@ pub fn described_routes() -> OpenApiRouter<Web> {
         .merge(base_images::routes())
         .merge(waves::routes())
         .merge(webhooks::routes())
+        .merge(registry_webhooks::routes())
 }
 
 /// What may be answered to any request to the API: a bad token, a parameter that is not known, no database.

@@ -9,6 +9,7 @@ use crate::{
         ids::{RepositoryId, RuleId},
         image::ImageReference,
         limits::Limits,
+        path_filter::PathFilter,
         repository::{Provider, Repository, RepositoryName, check_image, default_image},
         rule::Rule,
         source_url::SourceUrl,
@@ -227,17 +228,19 @@ fn checked_rule(index: usize, input: &RuleInput, errors: &mut Vec<FieldError>) -
         target: input.target.clone(),
         platforms: input.platforms.clone(),
         build_args: input.build_args.0.clone(),
+        paths: input.paths.clone(),
+        schedule: input.schedule.clone(),
     };
     let mut refuse =
         |field: &str, message: String| errors.push(FieldError::new(format!("rules[{index}].{field}"), message));
     if let Err(invalid) = rule.check() {
         refuse(invalid.field, invalid.message);
     }
-    if !input.paths.is_empty() {
-        refuse(
-            "paths",
-            "path filters are not supported by this version; leave it empty".to_owned(),
-        );
+    for invalid in PathFilter::faults(&rule.paths) {
+        let field = invalid
+            .index
+            .map_or("paths".to_owned(), |index| format!("paths[{index}]"));
+        refuse(&field, invalid.message);
     }
     if rule.build_args.len() > MOST_ENTRIES {
         refuse("build_args", format!("there are more than {MOST_ENTRIES}"));

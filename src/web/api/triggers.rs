@@ -207,6 +207,9 @@ struct PreviewMatch {
     tags: Vec<String>,
     dockerfile: String,
     context: String,
+    /// The rule's path filter: it builds if the push changed a file that matches, which is decided when the commit has been
+    /// fetched. Empty: it builds.
+    paths: Vec<String>,
 }
 
 /// What a push of a branch or tag would build: a dry run.
@@ -234,6 +237,7 @@ async fn preview(
         tags: found.tags,
         dockerfile: found.dockerfile,
         context: found.context,
+        paths: found.paths,
     });
     Ok(Json(Preview {
         matches: matches.collect(),

@@ -98,6 +98,8 @@ struct BuildView {
     attempt: i64,
     queue_position: Option<i64>,
     waiting_for: Option<String>,
+    /// What the path filter decided.
+    status_reason: Option<String>,
 }
 
 struct CommitView {
@@ -231,6 +233,7 @@ impl BuildView {
             finished: build.finished_at.map(|at| When::new(at, now)),
             attempt: build.attempt,
             queue_position: build.queue_position,
+            status_reason: build.status_reason,
             id: build.id,
         }
     }

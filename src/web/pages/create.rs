@@ -90,6 +90,7 @@ fn sheet(web: &Web, viewer: &Viewer, form: RepositoryForm, errors: FormErrors) -
         default_registry: web.settings.default_registry.clone(),
         credentials_set: false,
         stored_secrets: vec![],
+        now: viewer.now,
     };
     Sheet::new(form, errors, context)
 }

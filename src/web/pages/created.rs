@@ -32,9 +32,6 @@ const FIRST_BUILDS: u32 = 20;
 /// Deliveries that are looked at to find one of a forge.
 const DELIVERIES: u32 = 50;
 
-/// What clicks are recorded as in the ledger, which forges never are.
-const OWN_PROVIDER: &str = "api";
-
 pub(super) fn routes() -> Router<Web> {
     Router::new().route("/r/{namespace}/{name}/created", get(show))
 }
@@ -125,7 +122,7 @@ async fn arrived(web: &Web, viewer: &Viewer, repository: &Repository) -> Result<
     let deliveries = web.store.deliveries(&repository.id, &newest).await?;
     let found = deliveries
         .into_iter()
-        .find(|delivery| delivery.provider != OWN_PROVIDER);
+        .find(|delivery| Provider::parse(&delivery.provider).is_some());
     Ok(found.map(|delivery| Arrived {
         event: delivery.event,
         outcome: delivery.outcome.as_str(),

@@ -225,7 +225,7 @@ async fn views(
 
 impl DeliveryView {
     fn new(delivery: Delivery, numbers: &HashMap<BuildId, BuildNumber>, most_builds: usize, viewer: &Viewer) -> Self {
-        let is_webhook = delivery.provider != "api";
+        let is_webhook = Provider::parse(&delivery.provider).is_some();
         let builds = delivery.builds.iter().take(most_builds);
         Self {
             received: When::new(delivery.received_at, viewer.now),

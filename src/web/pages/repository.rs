@@ -7,6 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use chrono::{DateTime, Utc};
 use http::{HeaderMap, header};
 use serde::Deserialize;
 use serde_json::json;
@@ -23,7 +24,7 @@ use super::{
     words::{When, short},
 };
 use crate::{
-    domain::{build::BaseImage, documents::Document, repository::Repository},
+    domain::{build::BaseImage, documents::Document, repository::Repository, rule::Rule},
     store::RepositoryDocuments,
     web::{
         Web,
@@ -36,6 +37,9 @@ use crate::{
 
 /// Tags that stand beside the README.
 const LATEST_TAGS: u32 = 5;
+
+/// Rules with a schedule that are shown; the settings have all.
+const MOST_SCHEDULES: usize = 10;
 
 /// Most lines that are shown of a Dockerfile; the repository has the rest.
 const MOST_LINES: usize = 2000;
@@ -64,6 +68,7 @@ struct Overview {
     bases: Vec<BaseRow>,
     /// What it stands on that has moved since.
     behind: Option<Behind>,
+    schedules: Vec<ScheduleRow>,
     tags: Vec<TagRow>,
     source: SourceAddress,
     updated: When,
@@ -103,6 +108,28 @@ struct BaseRow {
     name: String,
     digest: Option<String>,
     short: String,
+}
+
+/// A rule that builds without a push.
+struct ScheduleRow {
+    rule: String,
+    cron: String,
+    time_zone: String,
+    no_cache: bool,
+    next: Option<When>,
+}
+
+impl ScheduleRow {
+    fn new(rule: &Rule, now: DateTime<Utc>) -> Option<Self> {
+        let schedule = rule.schedule.as_ref()?;
+        Some(Self {
+            rule: format!("{} → {}", rule.source, rule.docker_tag),
+            cron: schedule.cron.clone(),
+            time_zone: schedule.time_zone.clone(),
+            no_cache: schedule.no_cache,
+            next: schedule.next_after(now).map(|next| When::new(next, now)),
+        })
+    }
 }
 
 /// What to put into a README elsewhere.
@@ -154,6 +181,12 @@ async fn overview(
             .map(|build| build.base_images.into_iter().map(BaseRow::new).collect())
             .unwrap_or_default(),
         behind,
+        schedules: repository
+            .rules
+            .iter()
+            .filter_map(|rule| ScheduleRow::new(rule, now))
+            .take(MOST_SCHEDULES)
+            .collect(),
         tags: tags.into_iter().map(|tag| TagRow::new(tag, &image, now)).collect(),
         source: SourceAddress::new(&repository.source.url),
         updated: When::new(repository.updated_at, now),

@@ -96,6 +96,7 @@ async fn page(
         default_registry: web.settings.default_registry.clone(),
         credentials_set: repository.source.credentials_set,
         stored_secrets: repository.build_secrets.clone(),
+        now: viewer.now,
     };
     let page = SettingsPage {
         head: RepositoryHead::new(web, &viewer, repository, Tab::Settings).await?,

@@ -105,6 +105,13 @@ function suggest() {
   namespace.addEventListener("change", tellImage);
 }
 
+/** The names of time zones, to choose from where the browser knows them. */
+function offerTimeZones() {
+  const list = Object.assign(document.createElement("datalist"), { id: "time-zones" });
+  for (const zone of ["UTC", ...(Intl.supportedValuesOf?.("timeZone") ?? [])]) list.append(new Option(zone, zone));
+  form.append(list);
+}
+
 form.addEventListener("click", (event) => {
   const button = event.target.closest("button[name=add], button[name=remove]");
   if (!button?.closest("[data-rows]")) return;
@@ -120,3 +127,4 @@ form.addEventListener("keydown", (event) => {
 });
 for (const button of form.querySelectorAll("[data-without-script]")) button.hidden = true;
 suggest();
+offerTimeZones();

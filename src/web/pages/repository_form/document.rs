@@ -113,6 +113,14 @@ impl RepositoryForm {
                 let message = "the stored ones are for another host: type them again, or remove them";
                 return (!self.has_credentials()).then(|| FieldError::new("source.credentials.password", message));
             }
+            if let Some((rule, pattern)) = error.field.split_once(".paths[") {
+                let number = pattern
+                    .trim_end_matches(']')
+                    .parse::<usize>()
+                    .map_or(0, |index| index + 1);
+                let message = format!("pattern {number}: {}", error.message);
+                return Some(FieldError::new(format!("{rule}.paths"), message));
+            }
             let field = self.field_of(&error.field)?;
             Some(FieldError::new(field, error.message.clone()))
         });
@@ -162,6 +170,8 @@ fn rule(rule: &RuleFields) -> Value {
         "autobuild": rule.autobuild,
         "cache": rule.cache,
         "build_args": arguments,
+        "paths": rule.patterns(),
+        "schedule": rule.schedule.read(),
     })
 }
 

@@ -2,7 +2,10 @@
 
 use secrecy::SecretString;
 
-use crate::domain::repository::{Provider, Repository, Visibility};
+use crate::domain::{
+    repository::{Provider, Repository, Visibility},
+    schedule::Schedule,
+};
 
 /// Most rows of each kind; the document's own bound is the same.
 const MOST_ROWS: usize = 200;
@@ -47,6 +50,45 @@ pub struct RuleFields {
     pub autobuild: bool,
     pub cache: bool,
     pub build_args: Vec<ArgumentFields>,
+    /// Patterns, one a line.
+    pub paths: String,
+    pub schedule: ScheduleFields,
+}
+
+/// When a rule builds without a push; an empty expression: never.
+#[derive(Debug, Default, Clone)]
+pub struct ScheduleFields {
+    pub cron: String,
+    /// Empty: UTC.
+    pub time_zone: String,
+    pub no_cache: bool,
+}
+
+impl ScheduleFields {
+    fn of(schedule: &Schedule) -> Self {
+        Self {
+            cron: schedule.cron.clone(),
+            time_zone: schedule.time_zone.clone(),
+            no_cache: schedule.no_cache,
+        }
+    }
+
+    /// Whether something was typed.
+    pub fn is_used(&self) -> bool {
+        !self.cron.trim().is_empty()
+    }
+
+    /// The schedule as it was typed, right or wrong.
+    pub fn read(&self) -> Option<Schedule> {
+        self.is_used().then(|| Schedule {
+            cron: self.cron.trim().to_owned(),
+            time_zone: match self.time_zone.trim() {
+                "" => "UTC".to_owned(),
+                zone => zone.to_owned(),
+            },
+            no_cache: self.no_cache,
+        })
+    }
 }
 
 #[derive(Debug, Default, Clone)]
@@ -95,6 +137,12 @@ impl RuleFields {
         }
     }
 
+    /// The patterns of the path filter; a line in which nothing is typed is none.
+    pub fn patterns(&self) -> Vec<String> {
+        let lines = self.paths.lines().filter(|line| !line.trim().is_empty());
+        lines.map(str::to_owned).collect()
+    }
+
     fn set(&mut self, field: &str, value: String) -> bool {
         match field {
             "source_type" => self.source_type = value,
@@ -106,6 +154,10 @@ impl RuleFields {
             "platforms" => self.platform = value,
             "autobuild" => self.autobuild = true,
             "cache" => self.cache = true,
+            "paths" => self.paths = value,
+            "schedule.cron" => self.schedule.cron = value,
+            "schedule.time_zone" => self.schedule.time_zone = value,
+            "schedule.no_cache" => self.schedule.no_cache = true,
             _ => {
                 let Some((argument, field)) = row(&mut self.build_args, "build_args", field) else {
                     return false;
@@ -174,6 +226,8 @@ impl RepositoryForm {
                         value: value.clone(),
                     })
                     .collect(),
+                paths: rule.paths.join("\n"),
+                schedule: rule.schedule.as_ref().map(ScheduleFields::of).unwrap_or_default(),
             })
             .collect();
         form.build_secrets = repository

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 pub use self::{
     fields::RepositoryForm,
-    sheet::{Preview, Sheet, SheetContext},
+    sheet::{Preview, Sheet, SheetContext, Times},
 };
 use crate::web::problem::Problem;
 

@@ -1,10 +1,13 @@
-//! The form as templates show it: fields with what is wrong with them, and under each rule what it would build.
+//! The form as templates show it: fields with what is wrong with them, and under each rule what it would build, and when.
 
-use super::fields::{RepositoryForm, RuleFields};
+use chrono::{DateTime, Utc};
+
+use super::fields::{RepositoryForm, RuleFields, ScheduleFields};
 use crate::{
     domain::{
         ids::RuleId,
         location,
+        path_filter::PathFilter,
         repository::{Provider, RepositoryName, default_image},
         rule::{Rule, SourceType, is_valid_ref_name},
     },
@@ -22,6 +25,7 @@ pub struct SheetContext {
     pub credentials_set: bool,
     /// Names of the secrets that have a value.
     pub stored_secrets: Vec<String>,
+    pub now: DateTime<Utc>,
 }
 
 /// The form, ready to be shown.
@@ -47,6 +51,7 @@ pub struct RuleRow<'a> {
     pub path: String,
     pub fields: &'a RuleFields,
     pub preview: Preview,
+    pub times: Times,
     /// Whether there is something under "More".
     pub has_more: bool,
 }
@@ -59,6 +64,8 @@ pub enum Preview {
         images: Vec<String>,
         dockerfile: String,
         context: String,
+        /// One of these must match a changed file; empty: whatever was changed.
+        paths: Vec<String>,
     },
     /// It does not build, and why.
     No(String),
@@ -67,6 +74,19 @@ pub enum Preview {
     /// There is nothing to try it with.
     Unasked,
 }
+
+/// When a rule would build without a push.
+pub enum Times {
+    /// There is no schedule.
+    Never,
+    /// The next times, as clocks of the schedule's time zone show them.
+    Next { times: Vec<String>, no_cache: bool },
+    /// It cannot be saved like this, and why.
+    Invalid(String),
+}
+
+/// Next times of a schedule that are shown.
+const NEXT_TIMES: usize = 3;
 
 /// One line of the summary above a form that was refused.
 pub struct Fault<'a> {
@@ -124,7 +144,7 @@ impl Sheet {
         };
         let rows = self.form.rules.iter().enumerate().map(|(index, fields)| {
             let path = format!("rules[{index}].");
-            let has_faults = ["target", "platforms", "build_args"]
+            let has_faults = ["target", "platforms", "build_args", "paths", "schedule"]
                 .iter()
                 .any(|field| self.errors.under(&format!("{path}{field}")));
             RuleRow {
@@ -132,10 +152,13 @@ impl Sheet {
                 number: index + 1,
                 fields,
                 preview: preview(fields, &self.form.try_name, &image),
+                times: times(&fields.schedule, self.context.now),
                 has_more: has_faults
                     || !fields.target.is_empty()
                     || !fields.platform.is_empty()
-                    || !fields.build_args.is_empty(),
+                    || !fields.build_args.is_empty()
+                    || !fields.paths.is_empty()
+                    || fields.schedule.is_used(),
                 path,
             }
         });
@@ -179,6 +202,9 @@ fn label_of(field: &str) -> String {
             "context" => "Build context",
             "target" => "Target stage",
             "platforms" => "Platform",
+            "paths" => "Path filter",
+            "schedule.cron" | "schedule" => "Schedule",
+            "schedule.time_zone" => "Time zone of the schedule",
             _ => "Build argument",
         };
         return format!("{label} of rule {}", number(rest));
@@ -226,12 +252,17 @@ fn preview(fields: &RuleFields, try_name: &str, image: &str) -> Preview {
         target: String::new(),
         platforms: vec![],
         build_args: Default::default(),
+        paths: fields.patterns(),
+        schedule: None,
     };
     if rule.source.is_empty() {
         return Preview::Unasked;
     }
     if let Err(invalid) = rule.check() {
         return Preview::Invalid(invalid.message);
+    }
+    if let Err(invalid) = PathFilter::new(&rule.paths) {
+        return Preview::Invalid(format!("path filter: {invalid}"));
     }
     let name = match (try_name.trim(), rule.literal_source()) {
         ("", Some(literal)) => literal,
@@ -252,8 +283,26 @@ fn preview(fields: &RuleFields, try_name: &str, image: &str) -> Preview {
             images: found.tags.iter().map(|tag| format!("{image}:{tag}")).collect(),
             dockerfile: format!("/{}", place.dockerfile),
             context: format!("/{}", place.context),
+            paths: found.paths,
         },
         Err(error) => Preview::Invalid(error.to_string()),
+    }
+}
+
+fn times(fields: &ScheduleFields, now: DateTime<Utc>) -> Times {
+    let Some(schedule) = fields.read() else {
+        return Times::Never;
+    };
+    match schedule.check() {
+        Ok(()) => Times::Next {
+            times: schedule
+                .upcoming(now)
+                .take(NEXT_TIMES)
+                .map(|at| schedule.in_its_zone(at))
+                .collect(),
+            no_cache: schedule.no_cache,
+        },
+        Err(invalid) => Times::Invalid(invalid.message),
     }
 }
 
@@ -308,6 +357,28 @@ mod tests {
             ..fields("main", "x")
         };
         assert!(matches!(preview(&by_hand, "", "r/a"), Preview::No(reason) if reason.contains("autobuild")));
+    }
+
+    #[test]
+    fn a_schedule_shows_its_next_times_or_what_is_wrong_with_it() {
+        let now = "2026-11-24T15:00:00Z".parse().unwrap();
+        let mut fields = ScheduleFields::default();
+        assert!(matches!(times(&fields, now), Times::Never));
+        fields.cron = " 0 4 * * 1 ".to_owned();
+        fields.time_zone = "Europe/Berlin".to_owned();
+        let Times::Next { times: next, .. } = times(&fields, now) else {
+            panic!("it is a valid schedule");
+        };
+        assert_eq!(
+            next,
+            [
+                "Mon 2026-11-30 04:00 CET",
+                "Mon 2026-12-07 04:00 CET",
+                "Mon 2026-12-14 04:00 CET"
+            ]
+        );
+        fields.cron = "every week".to_owned();
+        assert!(matches!(times(&fields, now), Times::Invalid(reason) if reason.contains("five fields")));
     }
 
     #[test]
