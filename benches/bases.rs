@@ -52,6 +52,25 @@ pub async fn measure(table: &mut Table) {
     follow(table, &engine).await;
 }
 
+/// Gives the first image the other names too, without an engine.
+async fn tag_again(registry: &Registry) {
+    const KIND: &str = "application/vnd.docker.distribution.manifest.v2+json";
+    let client = reqwest::Client::new();
+    let of = |tag: usize| format!("http://{}/v2/base/image/manifests/tag-{tag}", registry.host());
+    let found = client
+        .get(of(0))
+        .header("accept", KIND)
+        .send()
+        .await
+        .expect("an answer of the registry");
+    let manifest = found.bytes().await.expect("a manifest");
+    for tag in 1..IMAGES {
+        let put = client.put(of(tag)).header("content-type", KIND).body(manifest.clone());
+        let status = put.send().await.expect("an answer of the registry").status();
+        assert!(status.is_success(), "{status}");
+    }
+}
+
 fn images(registry: &Registry) -> Vec<String> {
     (0..IMAGES)
         .map(|n| format!("{}/base/image:tag-{n}", registry.host()))

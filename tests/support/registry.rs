@@ -146,24 +146,6 @@ impl Registry {
             .sum()
     }
 
-    /// Gives what a tag stands for many more tags, without an engine.
-    pub async fn tag_again(&self, repository: &str, tag: &str, more: impl IntoIterator<Item = String>) {
-        let request = self.request(reqwest::Method::GET, &format!("/v2/{repository}/manifests/{tag}"));
-        let found = request
-            .header("accept", ACCEPT)
-            .send()
-            .await
-            .expect("an answer of the registry");
-        let kind = found.headers()["content-type"].clone();
-        let manifest = found.bytes().await.expect("a manifest");
-        for tag in more {
-            let request = self.request(reqwest::Method::PUT, &format!("/v2/{repository}/manifests/{tag}"));
-            let put = request.header("content-type", kind.clone()).body(manifest.clone());
-            let status = put.send().await.expect("an answer of the registry").status();
-            assert!(status.is_success(), "{repository}:{tag}: {status}");
-        }
-    }
-
     fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
         let request = reqwest::Client::new().request(method, format!("http://{}{path}", self.host));
         match &self.password {

@@ -248,6 +248,35 @@ async fn a_failure_holds_what_stands_on_it_and_says_so() {
 }
 
 #[tokio::test]
+async fn however_many_stand_on_an_image_a_look_is_one_request() {
+    let world = World::with_settings(SELDOM).await;
+    let one = app_on(&world, "one", &world.base).await;
+    app_on(&world, "two", &world.base).await;
+    let bases = format!("/api/v1/repositories/{}/base-images", one.name);
+    let checked_at = async || {
+        let (status, found) = world.server.request(reqwest::Method::GET, &bases, None).await;
+        assert_eq!(status, 200, "{found}");
+        Some(found["items"][0]["checked_at"].clone()).filter(Value::is_string)
+    };
+    let first = wait::until("the first look", WAVE, checked_at).await;
+    let before = world.registry.manifest_requests().await;
+    let image = format!(
+        "/api/v1/base-images/{}/check",
+        world.base.replace('/', "%2F").replace(':', "%3A")
+    );
+    let (status, answer) = world
+        .server
+        .request(reqwest::Method::POST, &image, Some(json!({})))
+        .await;
+    assert_eq!(status, 202, "{answer}");
+    wait::until("another look", WAVE, async || {
+        checked_at().await.filter(|at| *at != first)
+    })
+    .await;
+    assert_eq!(world.registry.manifest_requests().await - before, 1);
+}
+
+#[tokio::test]
 async fn a_registry_with_a_password_is_watched_with_the_stored_one() {
     let mut world = World::with_settings(PROMPT).await;
     let private = Registry::start_with_password("watcher", "s3cret-pass").await;
