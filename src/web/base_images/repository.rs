@@ -171,7 +171,7 @@ async fn used_by(
     let used = detected.and_then(|used| used.digest.clone());
     let pinned = detected.is_some_and(|used| is_pinned(&used.name, used.pinned));
     // What stands on its own image does not follow it.
-    let follows = base.is_followed && !(pinned && !base.linked) && !target.makes.contains(&base.image);
+    let follows = base.is_followed && (base.linked || !pinned) && !target.makes.contains(&base.image);
     let standing = match base.watch.watched().filter(|_| follows) {
         Some(watched) => {
             comparison
