@@ -66,9 +66,9 @@ struct Overview {
     /// The build that README, Dockerfile and base images are of.
     of_build: Option<OfBuild>,
     bases: Vec<BaseRow>,
+    schedules: Vec<ScheduleRow>,
     /// What it stands on that has moved since.
     behind: Option<Behind>,
-    schedules: Vec<ScheduleRow>,
     tags: Vec<TagRow>,
     source: SourceAddress,
     updated: When,
@@ -180,13 +180,13 @@ async fn overview(
         bases: build
             .map(|build| build.base_images.into_iter().map(BaseRow::new).collect())
             .unwrap_or_default(),
-        behind,
         schedules: repository
             .rules
             .iter()
             .filter_map(|rule| ScheduleRow::new(rule, now))
             .take(MOST_SCHEDULES)
             .collect(),
+        behind,
         tags: tags.into_iter().map(|tag| TagRow::new(tag, &image, now)).collect(),
         source: SourceAddress::new(&repository.source.url),
         updated: When::new(repository.updated_at, now),
