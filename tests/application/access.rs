@@ -345,6 +345,12 @@ impl World {
             .await;
         self.invitation = text(&made["id"]);
         self.code = text(&made["code"]);
+        // What was made for an earlier turn would be gone through in each later one.
+        for wave in self.app.store.open_waves().await.unwrap() {
+            let now = self.app.clock.now();
+            self.app.store.cancel_wave(&wave.id, "root", now).await.unwrap();
+            assert!(self.app.store.end_wave_if_done(&wave.id, now).await.unwrap());
+        }
         self.paused_wave = self.wave_of(&format!("a{}", self.turn)).await;
         let id = WaveId::from(self.paused_wave.as_str());
         assert!(self.app.store.pause_wave(&id, true, "root").await.unwrap());
