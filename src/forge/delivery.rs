@@ -100,7 +100,12 @@ pub fn verify(
 
 /// The event's name and the delivery's id.
 fn identity(provider: Provider, headers: &HeaderMap, body: &[u8]) -> Result<(String, String), Rejection> {
-    let both = |event, delivery| Ok((headers::required(headers, event)?, headers::required(headers, delivery)?));
+    let both = |event, delivery| {
+        Ok((
+            headers::required(headers, event)?,
+            headers::required(headers, delivery)?,
+        ))
+    };
     match provider {
         Provider::Github => both(github::EVENT_HEADER, github::DELIVERY_HEADER),
         Provider::Bitbucket => both(bitbucket::EVENT_HEADER, bitbucket::DELIVERY_HEADER),

@@ -101,7 +101,9 @@ pub fn parse_push(json: &str) -> Result<EventKind, Rejection> {
 fn updated(push: &Push<'_>) -> ChangeKind {
     let commit = push.checkout_sha.as_ref().unwrap_or(&push.after);
     let mut commits = push.commits.iter().flatten();
-    let message = commits.find(|known| known.id == *commit).and_then(|known| known.message.as_deref());
+    let message = commits
+        .find(|known| known.id == *commit)
+        .and_then(|known| known.message.as_deref());
     ChangeKind::Updated {
         commit: commit.as_ref().to_owned(),
         message: message.map(str::to_owned),

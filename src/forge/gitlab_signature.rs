@@ -56,9 +56,7 @@ pub fn verify(headers: &HeaderMap, secret: &str, body: &[u8], now: DateTime<Utc>
 fn verify_token(headers: &HeaderMap, secret: &str) -> Result<(), Rejection> {
     let mut sent = headers.get_all(TOKEN_HEADER).iter();
     match (sent.next(), sent.next()) {
-        (Some(token), None)
-            if constant_time::verify_slices_are_equal(token.as_bytes(), secret.as_bytes()).is_ok() =>
-        {
+        (Some(token), None) if constant_time::verify_slices_are_equal(token.as_bytes(), secret.as_bytes()).is_ok() => {
             Ok(())
         }
         (_, None) => rejected("X-Gitlab-Token is not this hook's secret"),
@@ -70,11 +68,14 @@ fn verify_signature(headers: &HeaderMap, secret: &str, body: &[u8], now: DateTim
     let Some(id) = single(headers, ID_HEADER).filter(|id| !id.is_empty()) else {
         return rejected("a signed delivery must have the header webhook-id, once");
     };
-    let Some((sent, seconds)) = single(headers, TIMESTAMP_HEADER).and_then(|text| Some((text, unix_seconds(text)?))) else {
+    let Some((sent, seconds)) = single(headers, TIMESTAMP_HEADER).and_then(|text| Some((text, unix_seconds(text)?)))
+    else {
         return rejected("a signed delivery must have the header webhook-timestamp, once, in seconds since 1970");
     };
     if now.timestamp().abs_diff(seconds) > TOLERANCE_SECONDS {
-        return rejected("the signature's time is more than five minutes from this server's: send it again, or set the clocks");
+        return rejected(
+            "the signature's time is more than five minutes from this server's: send it again, or set the clocks",
+        );
     }
     let signatures = sent_signatures(headers)?;
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&key(secret)) else {
@@ -83,7 +84,10 @@ fn verify_signature(headers: &HeaderMap, secret: &str, body: &[u8], now: DateTim
     for part in [id.as_bytes(), b".", sent.as_bytes(), b".", body] {
         mac.update(part);
     }
-    match signatures.iter().any(|signature| mac.clone().verify_slice(signature).is_ok()) {
+    match signatures
+        .iter()
+        .any(|signature| mac.clone().verify_slice(signature).is_ok())
+    {
         true => Ok(()),
         false => mismatch(),
     }
@@ -97,7 +101,10 @@ fn unix_seconds(text: &str) -> Option<i64> {
 
 /// The signatures of our version; what stands beside them is of others.
 fn sent_signatures(headers: &HeaderMap) -> Result<Vec<[u8; 32]>, Rejection> {
-    let listed: Vec<&str> = single(headers, SIGNATURE_HEADER).unwrap_or_default().split(' ').collect();
+    let listed: Vec<&str> = single(headers, SIGNATURE_HEADER)
+        .unwrap_or_default()
+        .split(' ')
+        .collect();
     if listed.len() > MOST_SIGNATURES {
         return rejected("webhook-signature has more signatures than are looked at");
     }

@@ -57,7 +57,10 @@ fn verify_prefixed(headers: &HeaderMap, name: &str, secret: &str, body: &[u8]) -
 
 /// Of a form not the body is signed but the JSON in its field: so the form, and nothing more, is read before.
 fn verify_gitea(headers: &HeaderMap, secret: &str, content_type: ContentType, body: &[u8]) -> Result<(), Rejection> {
-    let sent: Vec<&str> = GITEA_HEADERS.into_iter().filter(|name| headers.contains_key(*name)).collect();
+    let sent: Vec<&str> = GITEA_HEADERS
+        .into_iter()
+        .filter(|name| headers.contains_key(*name))
+        .collect();
     if sent.iter().all(|name| single(headers, name) == Some("")) {
         return rejected(UNSIGNED);
     }

@@ -113,7 +113,9 @@ fn forge_page(repository: &Repository) -> Option<String> {
         Provider::Gitea if source.starts_with("https://codeberg.org/") => {
             Some(format!("{source}/settings/hooks/forgejo/new"))
         }
-        Provider::Gitea if source.starts_with("https://gitea.com/") => Some(format!("{source}/settings/hooks/gitea/new")),
+        Provider::Gitea if source.starts_with("https://gitea.com/") => {
+            Some(format!("{source}/settings/hooks/gitea/new"))
+        }
         _ => None,
     }
 }
