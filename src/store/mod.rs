@@ -26,6 +26,7 @@ mod profiles;
 mod queue;
 mod registries;
 mod repositories;
+mod repository_bases;
 mod repository_changes;
 mod repository_documents;
 mod repository_lists;
@@ -40,6 +41,7 @@ mod users;
 mod watched_images;
 mod wave_planning;
 mod waves;
+mod waves_seen;
 mod workers;
 
 #[cfg(test)]
@@ -76,7 +78,8 @@ pub use self::{
     profiles::Profile,
     queue::{Leased, PoisonLimit},
     registries::{NewRegistry, RegistryRow},
-    repositories::HookTarget,
+    repositories::{DeclaredImages, HookTarget},
+    repository_bases::{BuiltTarget, RepositoryBases},
     repository_changes::{NewRepository, RepositoryChange, SavedRepository, SourceSecret},
     repository_documents::RepositoryDocuments,
     repository_lists::{LastBuild, ListedRepository, RankCursor, RepositoryFilter},

@@ -36,7 +36,7 @@ pub(super) const UNDER_WAY_BETWEEN: &str = "select number from builds \
 
 /// One that was superseded before it started had its place taken by one that is compared with what it would have been.
 pub(super) const NOT_BUILT: &str = "select number from builds \
-     where rule_id = $1 and source_name = $2 and source_type = $3 and push_order < $4 \
+     where repository_id = $1 and rule_id = $2 and source_name = $3 and source_type = $4 and push_order < $5 \
      and (status in ('queued', 'running', 'failed', 'canceled') or (status = 'superseded' and started_at is not null)) \
      order by id desc limit 1";
 
@@ -56,6 +56,7 @@ impl Store {
         let Some((number, commit, plan, push_order)) = last else {
             let open: Option<i64> = on!(reader.handle(), c => {
                 sqlx::query_scalar(NOT_BUILT)
+                    .bind(build.repository_id.as_str())
                     .bind(build.rule_id.as_str())
                     .bind(&build.source_name)
                     .bind(build.source_type.as_str())

@@ -18,7 +18,7 @@ async fn a_repository_is_read_back_with_every_field_of_the_interface() {
             "provider": "github", "url": "https://github.com/acme/app.git", "account": null, "submodules": true,
             "credentials_set": false,
         },
-        "links": [], "detect_base_images": true,
+        "links": [], "detect_base_images": true, "ignored_base_images": [],
         "limits": { "timeout_seconds": null, "memory_bytes": null, "cpus": null }, "build_secrets_set": [], "stars": 0, "pulls": 0, "last_build": null,
         "webhook": { "url": read["webhook"]["url"], "secret_set": true },
         "created_at": read["created_at"], "updated_at": read["updated_at"],
