@@ -404,7 +404,7 @@ async fn deliveries_and_builds_name_their_forge_and_lead_to_it() {
         let repository = forge.repository(&app).await;
         let payload = forge.payload("refs/heads/main", Some(&commit('a')), "x");
         let (_, told) = forge.push(&app, &repository, "d", &payload).await;
-        let mut browser = app.browser("ann").await;
+        let browser = app.browser("ann").await;
         let page = browser.get("/r/ann/app/deliveries").await.text;
         assert!(page.contains(label), "{page}");
         let build = format!("/builds/{}", told["builds"][0].as_str().unwrap());
