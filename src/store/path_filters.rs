@@ -10,7 +10,7 @@ use crate::domain::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Earlier {
     /// This one was built last, and nothing that came between is still to be built.
-    Built(BuiltCommit),
+    Built(Box<BuiltCommit>),
     /// Nothing was built yet. If something was tried, it was skipped or another build took its place.
     Nothing,
     /// What came between, or before, may not have been built: the number of such a build.
@@ -79,11 +79,11 @@ impl Store {
         })?;
         match open {
             Some(open) => Ok(Earlier::Open(open)),
-            None => Ok(Earlier::Built(BuiltCommit {
+            None => Ok(Earlier::Built(Box::new(BuiltCommit {
                 number,
                 commit,
                 plan: from_json("plan", &plan)?,
-            })),
+            }))),
         }
     }
 

@@ -113,6 +113,16 @@ macro_rules! select {
     };
 }
 
+macro_rules! select_rules {
+    ($rest:literal) => {
+        concat!(
+            "select repository_id, id, source_type, source, docker_tag, dockerfile, context, autobuild, cache, target, \
+             platforms, build_args, paths, schedule from rules ",
+            $rest
+        )
+    };
+}
+
 impl Store {
     pub async fn repository_named(&self, name: &RepositoryName) -> Result<Option<Repository>, StoreError> {
         let mut reader = self.reader().await?;
@@ -198,12 +208,7 @@ impl Store {
             .await
         })?;
         let rules: Vec<OwnedRuleRow> = on!(reader.handle(), c => {
-            sqlx::query_as(
-                "select repository_id, id, source_type, source, docker_tag, dockerfile, context, autobuild, cache, target, \
-                 platforms, build_args from rules order by repository_id, position",
-            )
-            .fetch_all(c)
-            .await
+            sqlx::query_as(select_rules!("order by repository_id, position")).fetch_all(c).await
         })?;
         let mut links_of: HashMap<String, Vec<String>> = HashMap::new();
         for (id, image) in links {
@@ -265,10 +270,7 @@ pub(super) fn repository_name(namespace: &str, name: &str) -> Result<RepositoryN
 /// A repository's rules, in their order.
 pub(super) async fn rules(handle: Handle<'_>, repository: &str) -> Result<Vec<Rule>, StoreError> {
     let rows = on!(handle, c => {
-        sqlx::query_as::<_, RuleRow>(
-            "select id, source_type, source, docker_tag, dockerfile, context, autobuild, cache, target, platforms, build_args, \
-             paths, schedule from rules where repository_id = $1 order by position",
-        )
+        sqlx::query_as::<_, RuleRow>(select_rules!("where repository_id = $1 order by position"))
         .bind(repository)
         .fetch_all(c)
         .await

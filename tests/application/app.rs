@@ -43,7 +43,6 @@ pub struct App {
     pub store: Store,
     pub intake: Intake,
     pub clock: Clock,
-    pub intake: Intake,
     /// Seconds by which its clock is ahead.
     ahead: Arc<AtomicI64>,
     pub logs: Arc<BuildLogs>,
@@ -156,7 +155,6 @@ impl App {
             store,
             intake,
             clock,
-            intake,
             ahead,
             logs,
             scheduler,

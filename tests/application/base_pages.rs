@@ -38,7 +38,11 @@ pub async fn built(app: &App, name: &str, visibility: &str, bases: &[(&str, &str
 async fn finish_next(app: &App, name: &str, bases: &[(&str, &str)]) -> BuildId {
     let leased = app.claim().await;
     let (lease, order) = (&leased.lease, &leased.build.push_order);
-    let (image, digest, now) = (format!("r.example.com/ann/{name}"), format!("sha256:{name}"), app.clock.now());
+    let (image, digest, now) = (
+        format!("r.example.com/ann/{name}"),
+        format!("sha256:{name}"),
+        app.clock.now(),
+    );
     app.store.claim_tag(lease, order, &image, "latest", now).await.unwrap();
     let pushed = PushedTag {
         image: &image,
@@ -56,7 +60,9 @@ async fn finish_next(app: &App, name: &str, bases: &[(&str, &str)]) -> BuildId {
             pinned: name.contains('@'),
         })
         .collect();
-    let ending = Ending::Succeeded { digest: Some(digest.clone()) };
+    let ending = Ending::Succeeded {
+        digest: Some(digest.clone()),
+    };
     app.store.finish(lease, &ending, &bases, now).await.unwrap();
     leased.build.id
 }
@@ -76,7 +82,10 @@ pub async fn seen(app: &App, digest: &str) {
     app.store.watch_what_is_stood_on(now).await.unwrap();
     let sighting = Sighting::Digest(digest.to_owned());
     let again = now + TimeDelta::days(1);
-    app.store.image_seen(&key(), &sighting, (again, again), now).await.unwrap();
+    app.store
+        .image_seen(&key(), &sighting, (again, again), now)
+        .await
+        .unwrap();
 }
 
 fn key() -> WatchKey {
@@ -123,7 +132,15 @@ async fn images_are_listed_with_who_stands_on_them_as_far_as_the_viewer_may_know
     shows(&stranger.get("/bases").await, &["Nothing is watched yet"]);
     furnish(&app).await;
     let page = ann.get("/bases").await;
-    shows(&page, &["alpine:3.20", "3 images in 3 repositories", "aaaaaaa", "r.example.com/ann/base:latest"]);
+    shows(
+        &page,
+        &[
+            "alpine:3.20",
+            "3 images in 3 repositories",
+            "aaaaaaa",
+            "r.example.com/ann/base:latest",
+        ],
+    );
     hides(&page, &["outdated</span>"]);
     shows(&stranger.get("/bases").await, &["2 images in 2 repositories"]);
     let page = ann.get("/bases?q=ALP").await;
@@ -146,14 +163,23 @@ async fn what_is_outdated_is_told_where_it_is_looked_for_and_hidden_from_others(
     app.pass(TimeDelta::days(2));
     let ann = app.browser("ann").await;
     let page = ann.get("/bases/outdated").await;
-    shows(&page, &["ann/app", "ann/base", "ann/unseen", "aaaaaaa", "bbbbbbb", "2 days ago"]);
+    shows(
+        &page,
+        &["ann/app", "ann/base", "ann/unseen", "aaaaaaa", "bbbbbbb", "2 days ago"],
+    );
     let page = stranger.get("/bases/outdated").await;
     shows(&page, &["ann/app", "ann/base"]);
     hides(&page, &["unseen"]);
-    shows(&stranger.get("/r/ann/app").await, &["Outdated", "alpine:3.20", "2 days ago"]);
+    shows(
+        &stranger.get("/r/ann/app").await,
+        &["Outdated", "alpine:3.20", "2 days ago"],
+    );
     shows(&stranger.get("/bases").await, &["2</span> outdated"]);
     shows(&stranger.get(&format!("/builds/{build}")).await, &["moved since"]);
-    shows(&stranger.get("/r/ann/app/bases").await, &["detected", "outdated, since", "not known"]);
+    shows(
+        &stranger.get("/r/ann/app/bases").await,
+        &["detected", "outdated, since", "not known"],
+    );
 }
 
 #[tokio::test]
@@ -163,7 +189,15 @@ async fn the_graph_is_a_picture_and_a_list_of_what_the_viewer_may_see() {
     shows(&stranger.get("/bases/graph").await, &["Nothing stands on anything yet"]);
     furnish(&app).await;
     let page = app.browser("ann").await.get("/bases/graph").await;
-    shows(&page, &["<svg class=\"graph\"", "ann/unseen:latest", "at docker.io", "from branch main"]);
+    shows(
+        &page,
+        &[
+            "<svg class=\"graph\"",
+            "ann/unseen:latest",
+            "at docker.io",
+            "from branch main",
+        ],
+    );
     assert_eq!(page.text.matches("class=\"line\"").count(), 4);
     assert!(!page.text.contains("style="), "the policy forbids it");
     let page = stranger.get("/bases/graph").await;
@@ -172,7 +206,10 @@ async fn the_graph_is_a_picture_and_a_list_of_what_the_viewer_may_see() {
     let page = stranger.get("/bases/graph?base=r.example.com/ann/base:latest").await;
     shows(&page, &["ann/app:latest", "ann/base:latest"]);
     assert_eq!(page.text.matches("class=\"line\"").count(), 1);
-    shows(&stranger.get("/bases/graph?base=none:1").await, &["Nothing stands on none:1"]);
+    shows(
+        &stranger.get("/bases/graph?base=none:1").await,
+        &["Nothing stands on none:1"],
+    );
 }
 
 #[tokio::test]
@@ -182,10 +219,25 @@ async fn an_image_has_its_versions_and_what_would_follow_from_a_move_in_order() 
     let (ann, stranger) = (app.browser("ann").await, app.stranger());
     let path = "/bases/image?name=alpine:3.20";
     let page = ann.get(path).await;
-    shows(&page, &["If it moved now", "stands on alpine:3.20 itself", "after ", "Look now", "ann/unseen"]);
-    let (before, after) = (page.text.find("consequences-title").unwrap(), page.text.find("versions-title").unwrap());
+    shows(
+        &page,
+        &[
+            "If it moved now",
+            "stands on alpine:3.20 itself",
+            "after ",
+            "Look now",
+            "ann/unseen",
+        ],
+    );
+    let (before, after) = (
+        page.text.find("consequences-title").unwrap(),
+        page.text.find("versions-title").unwrap(),
+    );
     let order = &page.text[before..after];
-    assert!(order.find("ann/base").unwrap() < order.find("ann/app").unwrap(), "{order}");
+    assert!(
+        order.find("ann/base").unwrap() < order.find("ann/app").unwrap(),
+        "{order}"
+    );
     hides(&stranger.get(path).await, &["unseen", "Look now"]);
     assert_eq!(ann.get("/bases/image?name=none:1").await.status, 404);
     assert_eq!(ann.get("/bases/image").await.status, 422);
@@ -199,7 +251,15 @@ async fn an_image_has_its_versions_and_what_would_follow_from_a_move_in_order() 
 
     let wave = wave(&app).await;
     let page = ann.get(path).await;
-    shows(&page, &["bbbbbbb", "aaaaaaa", &format!("/waves/{wave}"), "a wave of 3 images, running"]);
+    shows(
+        &page,
+        &[
+            "bbbbbbb",
+            "aaaaaaa",
+            &format!("/waves/{wave}"),
+            "a wave of 3 images, running",
+        ],
+    );
 }
 
 #[tokio::test]
@@ -209,11 +269,23 @@ async fn a_wave_shows_its_items_and_administrators_steer_it() {
     let (root, ann) = (app.browser("root").await, app.browser("ann").await);
     shows(&ann.get("/waves").await, &["No wave yet"]);
     let wave = wave(&app).await;
-    shows(&ann.get("/waves").await, &["alpine:3.20 moved", "0 of 3 images done, 3 waiting", "running"]);
+    shows(
+        &ann.get("/waves").await,
+        &["alpine:3.20 moved", "0 of 3 images done, 3 waiting", "running"],
+    );
     shows(&app.stranger().get("/waves").await, &["0 of 2 images done"]);
     let path = format!("/waves/{wave}");
     let page = ann.get(&path).await;
-    shows(&page, &["0 of 3 images done, 3 waiting.", "waits for ann/base (main)", "aaaaaaa", "bbbbbbb", "ann/unseen"]);
+    shows(
+        &page,
+        &[
+            "0 of 3 images done, 3 waiting.",
+            "waits for ann/base (main)",
+            "aaaaaaa",
+            "bbbbbbb",
+            "ann/unseen",
+        ],
+    );
     hides(&page, &["Pause", "Builds at once"]);
     hides(&app.stranger().get(&path).await, &["unseen"]);
     assert_eq!(ann.get("/waves/0123456789abcdef0123456789abcdef").await.status, 404);
@@ -221,22 +293,39 @@ async fn a_wave_shows_its_items_and_administrators_steer_it() {
     for action in ["pause", "resume", "cancel"] {
         assert_eq!(ann.post(&format!("{path}/{action}"), &[]).await.status, 403, "{action}");
     }
-    assert_eq!(ann.post(&format!("{path}/throttle"), &[("at_once", "2")]).await.status, 403);
+    assert_eq!(
+        ann.post(&format!("{path}/throttle"), &[("at_once", "2")]).await.status,
+        403
+    );
     shows(&root.get(&path).await, &["Pause", "Cancel", "Builds at once"]);
     let steer = async |action: &str, fields: &[(&str, &str)]| {
         let answer = root.post(&format!("{path}/{action}"), fields).await;
-        assert_eq!((answer.status, answer.location.as_deref()), (303, Some(path.as_str())), "{}", answer.text);
+        assert_eq!(
+            (answer.status, answer.location.as_deref()),
+            (303, Some(path.as_str())),
+            "{}",
+            answer.text
+        );
         root.keep_cookies(&answer);
         root.get(&path).await
     };
-    shows(&steer("pause", &[]).await, &["paused by root", "Resume", "starts nothing new"]);
+    shows(
+        &steer("pause", &[]).await,
+        &["paused by root", "Resume", "starts nothing new"],
+    );
     shows(&steer("pause", &[]).await, &["notice bad"]);
     shows(&steer("resume", &[]).await, &["The wave goes on"]);
-    shows(&steer("throttle", &[("at_once", "2")]).await, &["At most 2 of its builds", "value=\"2\""]);
+    shows(
+        &steer("throttle", &[("at_once", "2")]).await,
+        &["At most 2 of its builds", "value=\"2\""],
+    );
     shows(&steer("throttle", &[("at_once", "many")]).await, &["was not set"]);
     shows(&steer("throttle", &[("at_once", "")]).await, &["no longer bounded"]);
     let page = steer("cancel", &[]).await;
-    shows(&page, &["canceled by root", "3 canceled", "the wave was canceled by root"]);
+    shows(
+        &page,
+        &["canceled by root", "3 canceled", "the wave was canceled by root"],
+    );
     hides(&page, &["Builds at once"]);
     let (_, log) = app.call(&app.root, Method::GET, "/api/v1/audit", None).await;
     let log = log.to_string();
@@ -265,11 +354,23 @@ async fn a_build_that_followed_from_a_move_says_what_moved() {
     };
     let build = rebuild.id.clone();
     app.intake.rebuild(&repository, &last, rebuild).await.unwrap();
-    app.store.move_item(&items[0], ItemState::Building, "", Some(&build)).await.unwrap();
+    app.store
+        .move_item(&items[0], ItemState::Building, "", Some(&build))
+        .await
+        .unwrap();
     let path = format!("/builds/{build}");
-    shows(&app.browser("ann").await.get(&format!("/waves/{wave}")).await, &[&path, "1 building"]);
+    shows(
+        &app.browser("ann").await.get(&format!("/waves/{wave}")).await,
+        &[&path, "1 building"],
+    );
     let parent = format!("/builds/{}", unseen.last_build);
-    let sentence = ["New version of", "name=alpine%3A3.20", "aaaaaaa", "bbbbbbb", &format!("/waves/{wave}")];
+    let sentence = [
+        "New version of",
+        "name=alpine%3A3.20",
+        "aaaaaaa",
+        "bbbbbbb",
+        &format!("/waves/{wave}"),
+    ];
     let page = app.browser("ann").await.get(&path).await;
     shows(&page, &sentence);
     shows(&page, &[&parent]);
@@ -284,32 +385,67 @@ async fn links_and_switches_of_a_repository_are_small_forms_for_its_administrato
     furnish(&app).await;
     let (ann, bob) = (app.browser("ann").await, app.browser("bob").await);
     let path = "/r/ann/app/bases";
-    shows(&ann.get(path).await, &["detected", "Switch off", "Link an image by hand", "Switch detection off", "Look now"]);
-    hides(&bob.get(path).await, &["Switch off", "Link an image by hand", "Look now"]);
+    shows(
+        &ann.get(path).await,
+        &[
+            "detected",
+            "Switch off",
+            "Link an image by hand",
+            "Switch detection off",
+            "Look now",
+        ],
+    );
+    hides(
+        &bob.get(path).await,
+        &["Switch off", "Link an image by hand", "Look now"],
+    );
     assert_eq!(bob.get("/r/ann/unseen/bases").await.status, 404);
     for (action, field) in [("link", "image"), ("unlink", "image"), ("look", "image")] {
-        assert_eq!(bob.post(&format!("{path}/{action}"), &[(field, ALPINE)]).await.status, 403, "{action}");
+        assert_eq!(
+            bob.post(&format!("{path}/{action}"), &[(field, ALPINE)]).await.status,
+            403,
+            "{action}"
+        );
     }
     let stored = async || app.get("/api/v1/repositories/ann/app").await.1;
     let done = async |action: &str, fields: &[(&str, &str)]| {
         let answer = ann.post(&format!("{path}/{action}"), fields).await;
-        assert_eq!((answer.status, answer.location.as_deref()), (303, Some(path)), "{}", answer.text);
+        assert_eq!(
+            (answer.status, answer.location.as_deref()),
+            (303, Some(path)),
+            "{}",
+            answer.text
+        );
         ann.get(path).await
     };
     let page = ann.post(&format!("{path}/link"), &[("image", "not an image")]).await;
     assert_eq!(page.status, 422);
     shows(&page, &["value=\"not an image\"", "image-wrong"]);
 
-    shows(&done("link", &[("image", " debian:12 ")]).await, &["debian:12", "linked by hand"]);
+    shows(
+        &done("link", &[("image", " debian:12 ")]).await,
+        &["debian:12", "linked by hand"],
+    );
     assert_eq!(stored().await["links"], json!(["docker.io/library/debian:12"]));
-    hides(&done("unlink", &[("image", "docker.io/library/debian:12")]).await, &["linked by hand"]);
+    hides(
+        &done("unlink", &[("image", "docker.io/library/debian:12")]).await,
+        &["linked by hand"],
+    );
     let page = done("switch", &[("image", ALPINE), ("follow", "no")]).await;
     shows(&page, &["switched off", "Switch on"]);
     assert_eq!(stored().await["ignored_base_images"], json!([ALPINE]));
-    hides(&done("switch", &[("image", ALPINE), ("follow", "yes")]).await, &["switched off"]);
-    shows(&done("detection", &[("detect", "no")]).await, &["Switch detection on", "not followed"]);
+    hides(
+        &done("switch", &[("image", ALPINE), ("follow", "yes")]).await,
+        &["switched off"],
+    );
+    shows(
+        &done("detection", &[("detect", "no")]).await,
+        &["Switch detection on", "not followed"],
+    );
     assert_eq!(stored().await["detect_base_images"], json!(false));
-    let looked = ann.post(&format!("{path}/look"), &[("image", "docker.io/library/other:1")]).await;
+    let looked = ann
+        .post(&format!("{path}/look"), &[("image", "docker.io/library/other:1")])
+        .await;
     assert_eq!(looked.status, 404);
     done("detection", &[("detect", "yes")]).await;
     done("look", &[("image", ALPINE)]).await;

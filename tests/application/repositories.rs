@@ -26,12 +26,12 @@ async fn a_repository_is_read_back_with_every_field_of_the_interface() {
             {
                 "id": read["rules"][0]["id"], "source_type": "branch", "source": "main", "docker_tag": "latest",
                 "dockerfile": "Dockerfile", "context": "/", "target": "", "autobuild": true, "cache": true, "paths": [],
-                "platforms": [], "build_args": {},
+                "platforms": [], "build_args": {}, "schedule": null,
             },
             {
                 "id": read["rules"][1]["id"], "source_type": "tag", "source": "/^v([0-9.]+)$/", "docker_tag": "{\\1}",
                 "dockerfile": "Dockerfile", "context": "/", "target": "", "autobuild": true, "cache": true, "paths": [],
-                "platforms": [], "build_args": {},
+                "platforms": [], "build_args": {}, "schedule": null,
             },
         ],
     });

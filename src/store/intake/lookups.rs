@@ -135,13 +135,16 @@ impl Known {
     }
 }
 
+/// In the order of the columns of [`UNDER_WAY`].
+type WaitingRow = (String, i64, bool, Option<String>, String, bool, Option<String>);
+
 pub(in crate::store) const UNDER_WAY: &str = "select id, number, status = 'queued', commit_sha, push_order, cancel_requested, before_sha from builds \
      where repository_id = $1 and rule_id = $2 and source_name = $3 and source_type = $4 \
      and status in ('queued', 'running') order by id";
 
 /// The builds of a ref that are queued or running, in the order of their ids.
 pub(super) async fn under_way(tx: &mut Tx, of: Ref<'_>) -> Result<Vec<Waiting>, StoreError> {
-    let found: Vec<(String, i64, bool, Option<String>, String, bool, Option<String>)> = on!(tx.handle(), c => {
+    let found: Vec<WaitingRow> = on!(tx.handle(), c => {
         sqlx::query_as(UNDER_WAY)
             .bind(of.repository.as_str())
             .bind(of.rule.as_str())
