@@ -13,7 +13,7 @@ use crate::domain::ids::HookId;
 pub const TOKEN_PREFIX: &str = "hwt_";
 
 /// What a webhook secret begins with (Standard Webhooks); the rest is its key in base64.
-pub const WEBHOOK_SECRET_PREFIX: &str = "whsec_";
+const WEBHOOK_SECRET_PREFIX: &str = "whsec_";
 
 /// Crockford's base 32: no letter that looks like a digit.
 const CODE_LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";

@@ -16,13 +16,15 @@ use super::{
     headers::single,
     signature::{mismatch, rejected},
 };
-use crate::tokens::WEBHOOK_SECRET_PREFIX;
 
 const TOKEN_HEADER: &str = "X-Gitlab-Token";
 const SIGNATURE_HEADER: &str = "webhook-signature";
 const TIMESTAMP_HEADER: &str = "webhook-timestamp";
 /// It is signed with the body, and the same when a delivery is sent again.
 pub const ID_HEADER: &str = "webhook-id";
+
+/// Stands before a secret whose rest is the key in base64.
+const KEY_PREFIX: &str = "whsec_";
 
 /// The scheme with a shared secret; others may stand beside it.
 const VERSION: &str = "v1,";
@@ -122,7 +124,7 @@ fn sent_signatures(headers: &HeaderMap) -> Result<Vec<[u8; 32]>, Rejection> {
 /// `whsec_` stands before a key in base64; a secret of another form is the key itself.
 fn key(secret: &str) -> Zeroizing<Vec<u8>> {
     let decoded = secret
-        .strip_prefix(WEBHOOK_SECRET_PREFIX)
+        .strip_prefix(KEY_PREFIX)
         .and_then(|encoded| BASE64_STANDARD.decode(encoded).ok())
         .filter(|key| !key.is_empty());
     Zeroizing::new(decoded.unwrap_or_else(|| secret.as_bytes().to_vec()))
