@@ -3,6 +3,7 @@
 //! A token is stored as its hash alone and shown once. All of them have at least 128 random bits, so that a plain
 //! SHA-256 is enough for storage: there is nothing to guess, and a slow hash would only slow every request.
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 
@@ -10,6 +11,9 @@ use crate::domain::ids::HookId;
 
 /// What every API token begins with, so that people and secret scanners recognise one.
 pub const TOKEN_PREFIX: &str = "hwt_";
+
+/// What a webhook secret begins with (Standard Webhooks); the rest is its key in base64.
+const WEBHOOK_SECRET_PREFIX: &str = "whsec_";
 
 /// Crockford's base 32: no letter that looks like a digit.
 const CODE_LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
@@ -54,9 +58,11 @@ pub fn new_invitation_code() -> SecretString {
     SecretString::from(hex::encode(rand::random::<[u8; 32]>()))
 }
 
-/// A fresh webhook secret: 256 random bits in hexadecimal, which every provider's form takes.
+/// A fresh webhook secret: 256 random bits as Standard Webhooks writes them, the only form that GitLab takes for a signing
+/// token; to all others it is a text like any other.
 pub fn new_webhook_secret() -> SecretString {
-    SecretString::from(hex::encode(rand::random::<[u8; 32]>()))
+    let random = BASE64_STANDARD.encode(rand::random::<[u8; 32]>());
+    SecretString::from(format!("{WEBHOOK_SECRET_PREFIX}{random}"))
 }
 
 /// A fresh hook id: 128 random bits, none of them a time, for it is itself the secret where the sender can send no other.
@@ -89,8 +95,19 @@ mod tests {
         check(&|| new_token().expose_secret().to_owned(), "hwt_", 64);
         check(&|| new_session_value().expose_secret().to_owned(), "", 64);
         check(&|| new_invitation_code().expose_secret().to_owned(), "", 64);
-        check(&|| new_webhook_secret().expose_secret().to_owned(), "", 64);
         check(&|| new_hook_id().as_str().to_owned(), "", 32);
+    }
+
+    #[test]
+    fn a_webhook_secret_is_a_signing_token_that_gitlab_takes() {
+        let made: HashSet<String> = (0..1000)
+            .map(|_| new_webhook_secret().expose_secret().to_owned())
+            .collect();
+        assert_eq!(made.len(), 1000);
+        for text in made {
+            let key = BASE64_STANDARD.decode(text.strip_prefix("whsec_").unwrap()).unwrap();
+            assert_eq!(key.len(), 32, "{text}");
+        }
     }
 
     #[test]

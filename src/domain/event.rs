@@ -32,7 +32,7 @@ pub struct PushEvent {
 /// What the payload says of the repository that was pushed to, to be held against the configured source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PushedRepository {
-    /// `owner/name`; Bitbucket Data Center: `project/slug`.
+    /// `owner/name`; Bitbucket Data Center: `project/slug`; GitLab: any number of groups before the name.
     pub full_name: String,
     /// Every address under which the payload says it can be fetched or seen.
     pub urls: Vec<String>,

@@ -113,10 +113,20 @@ pub enum Provider {
     Bitbucket,
     /// Bitbucket Data Center.
     BitbucketServer,
+    /// GitLab, whoever runs it.
+    Gitlab,
+    /// Gitea and Forgejo.
+    Gitea,
 }
 
 impl Provider {
-    pub const ALL: [Self; 3] = [Self::Github, Self::Bitbucket, Self::BitbucketServer];
+    pub const ALL: [Self; 5] = [
+        Self::Github,
+        Self::Bitbucket,
+        Self::BitbucketServer,
+        Self::Gitlab,
+        Self::Gitea,
+    ];
 
     /// As it is spelled in documents and in a webhook's address.
     pub fn as_str(self) -> &'static str {
@@ -124,6 +134,8 @@ impl Provider {
             Self::Github => "github",
             Self::Bitbucket => "bitbucket",
             Self::BitbucketServer => "bitbucket-server",
+            Self::Gitlab => "gitlab",
+            Self::Gitea => "gitea",
         }
     }
 

@@ -1,11 +1,12 @@
 //! The way of one webhook: raw bytes, verified, parsed.
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use http::HeaderMap;
 use secrecy::SecretString;
 
 use super::{
-    bitbucket, bitbucket_server, form, github,
+    bitbucket, bitbucket_server, form, gitea, github, gitlab,
     headers::{self, ContentType},
     signature,
 };
@@ -73,36 +74,57 @@ pub struct VerifiedDelivery {
     body: Bytes,
 }
 
-/// Checks a webhook's encoding, its signature and its headers, in this order; the body is not looked into.
+/// Checks a webhook's encoding, its signature and its headers, in this order; the body is not looked into. `now` is what a
+/// signature's time is held against, where it has one.
 pub fn verify(
     provider: Provider,
     headers: &HeaderMap,
     secret: &SecretString,
     body: Bytes,
+    now: DateTime<Utc>,
 ) -> Result<Verification, Rejection> {
     let content_type = headers::content_type(provider, headers)?;
     if is_unsigned_ping(provider, headers) {
         return Ok(Verification::UnsignedPing);
     }
-    signature::verify(provider, headers, secret, &body)?;
-    let (event, delivery_id) = match provider {
-        Provider::Github => (github::EVENT_HEADER, github::DELIVERY_HEADER),
-        Provider::Bitbucket => (bitbucket::EVENT_HEADER, bitbucket::DELIVERY_HEADER),
-        Provider::BitbucketServer => (bitbucket_server::EVENT_HEADER, bitbucket_server::DELIVERY_HEADER),
-    };
+    signature::verify(provider, headers, secret, content_type, &body, now)?;
+    let (event, delivery_id) = identity(provider, headers, &body)?;
     Ok(Verification::Verified(VerifiedDelivery {
         provider,
-        event: headers::required(headers, event)?,
-        delivery_id: headers::required(headers, delivery_id)?,
+        event,
+        delivery_id,
         content_type,
         body,
     }))
 }
 
+/// The event's name and the delivery's id.
+fn identity(provider: Provider, headers: &HeaderMap, body: &[u8]) -> Result<(String, String), Rejection> {
+    let both = |event, delivery| {
+        Ok((
+            headers::required(headers, event)?,
+            headers::required(headers, delivery)?,
+        ))
+    };
+    match provider {
+        Provider::Github => both(github::EVENT_HEADER, github::DELIVERY_HEADER),
+        Provider::Bitbucket => both(bitbucket::EVENT_HEADER, bitbucket::DELIVERY_HEADER),
+        Provider::BitbucketServer => both(bitbucket_server::EVENT_HEADER, bitbucket_server::DELIVERY_HEADER),
+        Provider::Gitlab => Ok((
+            headers::required(headers, gitlab::EVENT_HEADER)?,
+            gitlab::delivery_id(headers, body)?,
+        )),
+        Provider::Gitea => Ok((
+            headers::required_in_one(headers, &gitea::EVENT_HEADERS)?,
+            headers::required_in_one(headers, &gitea::DELIVERY_HEADERS)?,
+        )),
+    }
+}
+
 /// A ping that bears a signature is verified like anything else: a wrong one tells the person that the secrets differ.
 fn is_unsigned_ping(provider: Provider, headers: &HeaderMap) -> bool {
     provider == Provider::BitbucketServer
-        && !headers.contains_key(signature::header(provider))
+        && !headers.contains_key(signature::BITBUCKET_HEADER)
         && headers::required(headers, bitbucket_server::EVENT_HEADER).as_deref() == Ok(bitbucket_server::PING)
 }
 
@@ -172,6 +194,12 @@ impl VerifiedDelivery {
             (Provider::Github, github::PUSH) => github::parse_push(json),
             (Provider::Bitbucket, bitbucket::PUSH) => bitbucket::parse_push(json),
             (Provider::BitbucketServer, bitbucket_server::PUSH) => bitbucket_server::parse_push(json),
+            (Provider::Gitlab, gitlab::PUSH | gitlab::TAG_PUSH) => gitlab::parse_push(json),
+            (Provider::Gitea, gitea::PUSH) => gitea::parse_push(json),
+            (Provider::Gitlab, gitlab::SYSTEM) => {
+                strict_json::check(json)?;
+                Ok(EventKind::Ignored(gitlab::SYSTEM_REASON.to_owned()))
+            }
             (Provider::Github, github::PING) | (Provider::BitbucketServer, bitbucket_server::PING) => {
                 strict_json::check(json)?;
                 Ok(EventKind::Ignored("a ping".to_owned()))

@@ -1,4 +1,4 @@
-//! The form that GitHub can be told to send: `application/x-www-form-urlencoded` with the JSON in its field `payload`.
+//! The form that GitHub, Gitea and Forgejo can be told to send: `application/x-www-form-urlencoded` with the JSON in its field `payload`.
 
 use super::Rejection;
 

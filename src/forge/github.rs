@@ -6,7 +6,10 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use super::{Rejection, push};
+use super::{
+    Rejection,
+    push::{self, HeadCommit},
+};
 use crate::{
     domain::{
         event::{ChangeKind, EventKind, PushedRepository},
@@ -36,14 +39,6 @@ struct Push<'a> {
 }
 
 #[derive(Deserialize)]
-struct HeadCommit<'a> {
-    #[serde(borrow)]
-    id: Cow<'a, str>,
-    #[serde(borrow)]
-    message: Cow<'a, str>,
-}
-
-#[derive(Deserialize)]
 struct Repository<'a> {
     #[serde(borrow)]
     full_name: Cow<'a, str>,
@@ -65,32 +60,10 @@ pub fn parse_push(json: &str) -> Result<EventKind, Rejection> {
     };
     let kind = match push.deleted || push::is_zero(&push.after) {
         true => ChangeKind::Deleted,
-        false => updated(source_type, push.before.as_deref(), push.after, push.head_commit),
+        false => push::updated(source_type, push.before.as_deref(), push.after, push.head_commit),
     };
     let change = push::change(source_type, name, kind)?;
     Ok(push::event(push.repository.into(), vec![change], &[]))
-}
-
-/// For an annotated tag `after` is the tag object, and the head commit what it points to.
-fn updated(
-    source_type: SourceType,
-    before: Option<&str>,
-    after: Cow<'_, str>,
-    head_commit: Option<HeadCommit<'_>>,
-) -> ChangeKind {
-    let (head, message) = match head_commit {
-        Some(HeadCommit { id, message }) => (Some(id), Some(message.into_owned())),
-        None => (None, None),
-    };
-    let commit = match (source_type, head) {
-        (SourceType::Tag, Some(head)) => head,
-        _ => after,
-    };
-    ChangeKind::Updated {
-        commit: commit.into_owned(),
-        message,
-        before: push::before(before),
-    }
 }
 
 impl From<Repository<'_>> for PushedRepository {

@@ -15,7 +15,7 @@ const MAX_VALUE: usize = 255;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ContentType {
     Json,
-    /// GitHub's other choice: a form with the JSON in its field `payload`.
+    /// GitHub's and Gitea's other choice: a form with the JSON in its field `payload`.
     Form,
 }
 
@@ -31,8 +31,8 @@ impl ContentType {
     pub fn parse(provider: Provider, text: &str) -> Result<Self, Rejection> {
         let media_type = text.split(';').next().unwrap_or_default().trim();
         let taken: &[Self] = match provider {
-            Provider::Github => &[Self::Json, Self::Form],
-            Provider::Bitbucket | Provider::BitbucketServer => &[Self::Json],
+            Provider::Github | Provider::Gitea => &[Self::Json, Self::Form],
+            Provider::Bitbucket | Provider::BitbucketServer | Provider::Gitlab => &[Self::Json],
         };
         taken
             .iter()
@@ -71,6 +71,26 @@ pub fn required(headers: &HeaderMap, name: &str) -> Result<String, Rejection> {
             "the header {name} must be there, once, in visible ASCII"
         ))),
     }
+}
+
+/// The value that every delivery has under at least one of several names, and under all of them that are there.
+pub fn required_in_one(headers: &HeaderMap, names: &[&str]) -> Result<String, Rejection> {
+    let mut sent = names.iter().filter(|name| headers.contains_key(**name));
+    let Some(first) = sent.next() else {
+        let names = names.join(" or ");
+        return Err(Rejection::malformed(format!(
+            "the header {names} must be there, once, in visible ASCII"
+        )));
+    };
+    let value = required(headers, first)?;
+    for name in sent {
+        if required(headers, name)? != value {
+            return Err(Rejection::malformed(format!(
+                "the headers {first} and {name} do not say the same"
+            )));
+        }
+    }
+    Ok(value)
 }
 
 /// A header that is there exactly once and is visible ASCII.

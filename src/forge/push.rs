@@ -1,10 +1,23 @@
 //! What the pushes of all forges have in common.
 
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
 use super::Rejection;
 use crate::domain::{
     event::{ChangeKind, EventKind, PushEvent, PushedRepository, RefChange, is_object_name},
     rule::{SourceType, is_valid_ref_name},
 };
+
+/// A commit as GitHub tells of it, and those that speak its language.
+#[derive(Deserialize)]
+pub struct HeadCommit<'a> {
+    #[serde(borrow)]
+    pub id: Cow<'a, str>,
+    #[serde(borrow)]
+    pub message: Cow<'a, str>,
+}
 
 /// A change of one ref, its name and commit checked.
 pub fn change(source_type: SourceType, name: &str, kind: ChangeKind) -> Result<RefChange, Rejection> {
@@ -25,6 +38,28 @@ pub fn change(source_type: SourceType, name: &str, kind: ChangeKind) -> Result<R
         name: name.to_owned(),
         kind,
     })
+}
+
+/// What a ref moved to. For an annotated tag `after` is the tag object, and the head commit what it points to.
+pub fn updated(
+    source_type: SourceType,
+    before: Option<&str>,
+    after: Cow<'_, str>,
+    head_commit: Option<HeadCommit<'_>>,
+) -> ChangeKind {
+    let (head, message) = match head_commit {
+        Some(HeadCommit { id, message }) => (Some(id), Some(message.into_owned())),
+        None => (None, None),
+    };
+    let commit = match (source_type, head) {
+        (SourceType::Tag, Some(head)) => head,
+        _ => after,
+    };
+    ChangeKind::Updated {
+        commit: commit.into_owned(),
+        message,
+        before: self::before(before),
+    }
 }
 
 /// Whether an object name is the one that stands for "nothing", on either side of a change.

@@ -68,7 +68,7 @@ impl Intake {
     pub async fn webhook(&self, hook: Hook, headers: &HeaderMap, body: Bytes) -> Result<WebhookAnswer, WebhookError> {
         let repository = hook.target.repository;
         let secret = self.webhook_secret(&repository, &hook.target.sealed_webhook_secret)?;
-        let verified = match forge::verify(hook.provider, headers, &secret, body)? {
+        let verified = match forge::verify(hook.provider, headers, &secret, body, self.clock.now())? {
             Verification::Verified(verified) => verified,
             Verification::UnsignedPing => return Ok(WebhookAnswer::UnsignedPing),
         };

@@ -22,6 +22,7 @@ mod deliveries;
 mod delivery_pages;
 mod entitlement;
 mod forges;
+mod gitlab_and_gitea;
 mod health;
 mod identity_provider;
 mod lists;

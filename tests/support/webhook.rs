@@ -1,5 +1,8 @@
 //! Signed webhooks, as the forges send them.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
@@ -87,7 +90,8 @@ impl Webhook {
     pub fn github_event(&self, event: &str, body: impl Into<Vec<u8>>) -> Delivery {
         let id = Uuid::now_v7().to_string();
         let headers = [("x-github-event", event), ("x-github-delivery", &id)];
-        self.delivery("x-hub-signature-256", &headers, body.into())
+        let body = body.into();
+        self.delivery("x-hub-signature-256", &self.sign(&body), &headers, body)
     }
 
     /// Sends a push as Bitbucket Cloud does.
@@ -124,7 +128,8 @@ impl Webhook {
             ("x-attempt-number", "1"),
         ];
         let body = payload.to_string().into_bytes();
-        self.send(&self.delivery("x-hub-signature", &headers, body)).await
+        self.send(&self.delivery("x-hub-signature", &self.sign(&body), &headers, body))
+            .await
     }
 
     /// Sends a push as Bitbucket Data Center does.
@@ -147,16 +152,72 @@ impl Webhook {
         let id = Uuid::now_v7().to_string();
         let headers = [("x-event-key", "repo:refs_changed"), ("x-request-id", &id)];
         let body = payload.to_string().into_bytes();
-        self.send(&self.delivery("x-hub-signature", &headers, body)).await
+        self.send(&self.delivery("x-hub-signature", &self.sign(&body), &headers, body))
+            .await
     }
 
-    fn delivery(&self, signature_header: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Delivery {
+    /// Sends a push as GitLab does, signed as Standard Webhooks says.
+    pub async fn gitlab(&self, push: &Push<'_>) -> (u16, Value) {
+        let payload = json!({
+            "object_kind": "push", "event_name": "push",
+            "ref": format!("refs/heads/{}", push.branch),
+            "before": NO_COMMIT, "after": push.commit, "checkout_sha": push.commit,
+            "project": { "id": 1, "path_with_namespace": push.full_name, "git_http_url": push.clone_url },
+            "commits": [{ "id": push.commit, "message": push.message }],
+            "total_commits_count": 1
+        });
+        let (id, body) = (Uuid::now_v7().to_string(), payload.to_string());
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+        let seconds = since_1970.as_secs().to_string();
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.secret.as_bytes()).expect("HMAC takes any key");
+        mac.update(format!("{id}.{seconds}.{body}").as_bytes());
+        let signature = format!("v1,{}", BASE64_STANDARD.encode(mac.finalize().into_bytes()));
+        let headers = [
+            ("x-gitlab-event", "Push Hook"),
+            ("idempotency-key", &id),
+            ("webhook-id", &id),
+            ("webhook-timestamp", &seconds),
+            ("webhook-signature", &signature),
+        ];
+        self.send(&self.delivery("x-gitlab-token", &self.secret, &headers, body.into_bytes()))
+            .await
+    }
+
+    /// Sends a push as Forgejo does, which repeats the headers of Gitea, Gogs and GitHub.
+    pub async fn gitea(&self, push: &Push<'_>) -> (u16, Value) {
+        let commit = json!({ "id": push.commit, "message": push.message });
+        let payload = json!({
+            "ref": format!("refs/heads/{}", push.branch),
+            "before": NO_COMMIT, "after": push.commit,
+            "commits": [commit], "total_commits": 1, "head_commit": commit,
+            "repository": { "id": 1, "full_name": push.full_name, "clone_url": push.clone_url },
+            "pusher": { "login": "test" }, "sender": { "login": "test" }
+        });
+        let (id, body) = (Uuid::now_v7().to_string(), payload.to_string().into_bytes());
+        let prefixed = self.sign(&body);
+        let digits = prefixed.trim_start_matches("sha256=");
+        let headers = [
+            ("x-forgejo-event", "push"),
+            ("x-forgejo-delivery", &id),
+            ("x-forgejo-signature", digits),
+            ("x-gitea-event", "push"),
+            ("x-gitea-delivery", &id),
+            ("x-gogs-event", "push"),
+            ("x-github-event", "push"),
+            ("x-github-delivery", &id),
+            ("x-hub-signature-256", &prefixed),
+        ];
+        self.send(&self.delivery("x-gitea-signature", digits, &headers, body))
+            .await
+    }
+
+    fn delivery(&self, signature_header: &str, signature: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Delivery {
         let delivery = Delivery {
             headers: HeaderMap::new(),
             body: Vec::new(),
         }
         .with("content-type", "application/json")
-        .with(signature_header, self.sign(&body));
+        .with(signature_header, signature);
         headers
             .iter()
             .fold(delivery, |delivery, (name, value)| delivery.with(name, value))

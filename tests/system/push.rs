@@ -79,6 +79,29 @@ async fn the_classic_builder_makes_the_same_of_a_push() {
     push_builds_an_image_that_prints(&world, "made by the classic builder").await;
 }
 
+#[tokio::test]
+async fn a_push_that_gitlab_or_forgejo_reports_becomes_an_image_that_runs() {
+    let world = World::start().await;
+    for provider in ["gitlab", "gitea"] {
+        let app = world
+            .app_named(provider, json!({ "source": { "provider": provider } }))
+            .await;
+        let dockerfile = world.dockerfile("COPY text /text\nCMD [\"cat\", \"/text\"]");
+        let text = format!("made from a push at {provider}");
+        let files = [("Dockerfile", dockerfile.as_str()), ("text", text.as_str())];
+        let commit = app.source.push(&files, "A change").await;
+        let push = app.push_of("main", &commit);
+        let (status, answer) = match provider {
+            "gitlab" => app.webhook.gitlab(&push).await,
+            _ => app.webhook.gitea(&push).await,
+        };
+        assert_eq!((status, &answer["outcome"]), (202, &json!("queued")), "{answer:#}");
+        let build = world.server.wait_for_success(&ids(&answer["builds"])[0], BUILD).await;
+        assert_eq!(build["commit"], commit);
+        assert_eq!(world.run(&app, "latest", &[]).await, text);
+    }
+}
+
 /// A service that accepts and queues, and builds nothing.
 pub async fn queueing_server() -> Server {
     Server::start(Options::with_settings("concurrency = 0")).await
@@ -108,7 +131,7 @@ async fn every_forge_that_is_known_queues_a_build() {
     let (server, git) = (queueing_server().await, GitServer::start().await);
     let source = git.create("team/app").await;
     let commit = source.push(&[("Dockerfile", "FROM scratch\n")], "A change").await;
-    for provider in ["github", "bitbucket", "bitbucket-server"] {
+    for provider in ["github", "bitbucket", "bitbucket-server", "gitlab", "gitea"] {
         let image = format!("127.0.0.1:5000/admin/{provider}");
         let webhook = server
             .put_repository(&format!("admin/{provider}"), document(provider, &source.url, &image))
@@ -117,7 +140,9 @@ async fn every_forge_that_is_known_queues_a_build() {
         let (status, answer) = match provider {
             "github" => webhook.github(&push).await,
             "bitbucket" => webhook.bitbucket(&push).await,
-            _ => webhook.bitbucket_server(&push).await,
+            "bitbucket-server" => webhook.bitbucket_server(&push).await,
+            "gitlab" => webhook.gitlab(&push).await,
+            _ => webhook.gitea(&push).await,
         };
         assert_eq!(
             (status, &answer["outcome"]),

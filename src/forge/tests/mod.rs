@@ -1,9 +1,14 @@
 //! Deliveries as the forges send them, and as they must not be taken.
 
+#[macro_use]
 mod payloads;
+
+mod gitea;
+mod gitlab;
 mod trust;
 
 use bytes::Bytes;
+use chrono::DateTime;
 use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::SecretString;
@@ -13,6 +18,9 @@ use super::{Rejection, Verification, VerifiedDelivery, verify};
 use crate::domain::repository::Provider;
 
 const SECRET: &str = "It's a Secret to Everybody";
+
+/// Seconds since 1970 at which everything here happens.
+const NOW: i64 = 1_772_442_672;
 
 /// A webhook before it is sent.
 #[derive(Clone)]
@@ -29,6 +37,8 @@ impl Webhook {
             Provider::Github => ("x-github-event", "x-github-delivery"),
             Provider::Bitbucket => ("x-event-key", "x-request-uuid"),
             Provider::BitbucketServer => ("x-event-key", "x-request-id"),
+            Provider::Gitlab => ("x-gitlab-event", "idempotency-key"),
+            Provider::Gitea => ("x-gitea-event", "x-gitea-delivery"),
         };
         Self {
             provider,
@@ -45,11 +55,18 @@ impl Webhook {
         match self.provider {
             Provider::Github => "x-hub-signature-256",
             Provider::Bitbucket | Provider::BitbucketServer => "x-hub-signature",
+            Provider::Gitlab => "x-gitlab-token",
+            Provider::Gitea => "x-gitea-signature",
         }
     }
 
     fn signed(self) -> Self {
-        let (name, value) = (self.signature_header(), format!("sha256={}", self.digits()));
+        let value = match self.provider {
+            Provider::Gitlab => SECRET.to_owned(),
+            Provider::Gitea => self.digits(),
+            _ => format!("sha256={}", self.digits()),
+        };
+        let name = self.signature_header();
         self.with(name, &value)
     }
 
@@ -76,12 +93,18 @@ impl Webhook {
     }
 
     fn verify(&self) -> Result<Verification, Rejection> {
-        verify(
-            self.provider,
-            &self.headers,
-            &SecretString::from(SECRET),
-            self.body.clone(),
-        )
+        self.verify_with(SECRET)
+    }
+
+    fn verify_with(&self, secret: &str) -> Result<Verification, Rejection> {
+        self.verify_at(NOW, secret)
+    }
+
+    /// At a time in seconds since 1970.
+    fn verify_at(&self, now: i64, secret: &str) -> Result<Verification, Rejection> {
+        let now = DateTime::from_timestamp(now, 0).unwrap();
+        let secret = SecretString::from(secret);
+        verify(self.provider, &self.headers, &secret, self.body.clone(), now)
     }
 
     fn verified(&self) -> Result<VerifiedDelivery, Rejection> {

@@ -5,9 +5,9 @@ use crate::domain::{
 };
 
 /// The commits of our own payloads.
-const BEFORE: &str = "0da1a1f0b3a0c8a1b5c9b1a7b4d6e9f0a1b2c3d4";
-const COMMIT: &str = "5e1c309dae7f45e0f39b1bf3ac3cd9db12e7d689";
-const TAG_OBJECT: &str = "9f3c2b1a0d4e5f60718293a4b5c6d7e8f9012345";
+pub(super) const BEFORE: &str = "0da1a1f0b3a0c8a1b5c9b1a7b4d6e9f0a1b2c3d4";
+pub(super) const COMMIT: &str = "5e1c309dae7f45e0f39b1bf3ac3cd9db12e7d689";
+pub(super) const TAG_OBJECT: &str = "9f3c2b1a0d4e5f60718293a4b5c6d7e8f9012345";
 /// The commit of GitHub's examples.
 const EXAMPLE: &str = "6113728f27ae82c7b1a177c8d03f9e96e0adf246";
 
@@ -17,13 +17,13 @@ macro_rules! payload {
     };
 }
 
-fn parse(provider: Provider, event: &str, body: impl Into<Bytes>) -> Result<EventKind, Rejection> {
+pub(super) fn parse(provider: Provider, event: &str, body: impl Into<Bytes>) -> Result<EventKind, Rejection> {
     let event = Webhook::new(provider, event, body).verified()?.parse()?;
     Ok(event.kind)
 }
 
 /// What it was before is not told: see `before`.
-fn updated(source_type: SourceType, name: &str, commit: &str, message: Option<&str>) -> RefChange {
+pub(super) fn updated(source_type: SourceType, name: &str, commit: &str, message: Option<&str>) -> RefChange {
     let kind = ChangeKind::Updated {
         commit: commit.to_owned(),
         message: message.map(str::to_owned),
@@ -36,7 +36,7 @@ fn updated(source_type: SourceType, name: &str, commit: &str, message: Option<&s
     }
 }
 
-fn deleted(source_type: SourceType, name: &str) -> RefChange {
+pub(super) fn deleted(source_type: SourceType, name: &str) -> RefChange {
     RefChange {
         source_type,
         name: name.to_owned(),
@@ -53,7 +53,7 @@ fn forgetful(mut change: RefChange) -> RefChange {
 }
 
 /// What each ref of a push pointed to before.
-fn before(provider: Provider, event: &str, body: impl Into<Bytes>) -> Vec<Option<String>> {
+pub(super) fn before(provider: Provider, event: &str, body: impl Into<Bytes>) -> Vec<Option<String>> {
     let Ok(EventKind::Push(push)) = parse(provider, event, body) else {
         panic!("it is a push")
     };
@@ -105,7 +105,7 @@ fn what_a_ref_pointed_to_before_is_read_of_every_forge() {
 }
 
 #[track_caller]
-fn check_push(
+pub(super) fn check_push(
     provider: Provider,
     event: &str,
     body: &'static str,
@@ -124,12 +124,12 @@ fn check_push(
 }
 
 #[track_caller]
-fn check_ignored(provider: Provider, event: &str, body: &'static str, reason: &str) {
+pub(super) fn check_ignored(provider: Provider, event: &str, body: &'static str, reason: &str) {
     assert_eq!(parse(provider, event, body), Ok(EventKind::Ignored(reason.to_owned())));
 }
 
 #[track_caller]
-fn check_malformed(provider: Provider, event: &str, body: impl Into<Bytes>, message: &str) {
+pub(super) fn check_malformed(provider: Provider, event: &str, body: impl Into<Bytes>, message: &str) {
     match parse(provider, event, body) {
         Err(Rejection::Malformed(text)) => {
             assert!(text.contains(message), "{text}");

@@ -294,7 +294,7 @@ pub type ReadOnly = Option<IgnoredAny>;
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SourceInput {
-    /// `github`, `bitbucket` or `bitbucket-server`.
+    /// `github`, `bitbucket`, `bitbucket-server`, `gitlab` or `gitea` (Forgejo too).
     #[schema(value_type = Provider)]
     pub provider: String,
     pub url: String,

@@ -266,8 +266,9 @@ impl CommitView {
 fn commit_url(repository: &Repository, commit: &str) -> Option<String> {
     let url = Url::parse(&repository.source.url).ok()?;
     let place = match repository.source.provider {
-        Provider::Github => "commit",
+        Provider::Github | Provider::Gitea => "commit",
         Provider::Bitbucket => "commits",
+        Provider::Gitlab => "-/commit",
         Provider::BitbucketServer => return None,
     };
     if url.scheme() != "https" || !commit.bytes().all(|byte| byte.is_ascii_hexdigit()) {

@@ -109,6 +109,13 @@ fn forge_page(repository: &Repository) -> Option<String> {
     match repository.source.provider {
         Provider::Github if source.starts_with("https://github.com/") => Some(format!("{source}/settings/hooks/new")),
         Provider::Bitbucket if source.starts_with("https://bitbucket.org/") => Some(format!("{source}/admin/webhooks")),
+        Provider::Gitlab if source.starts_with("https://gitlab.com/") => Some(format!("{source}/-/hooks")),
+        Provider::Gitea if source.starts_with("https://codeberg.org/") => {
+            Some(format!("{source}/settings/hooks/forgejo/new"))
+        }
+        Provider::Gitea if source.starts_with("https://gitea.com/") => {
+            Some(format!("{source}/settings/hooks/gitea/new"))
+        }
         _ => None,
     }
 }

@@ -258,6 +258,8 @@ fn forge(provider: &str) -> String {
         Some(Provider::Github) => "GitHub".to_owned(),
         Some(Provider::Bitbucket) => "Bitbucket".to_owned(),
         Some(Provider::BitbucketServer) => "Bitbucket Data Center".to_owned(),
+        Some(Provider::Gitlab) => "GitLab".to_owned(),
+        Some(Provider::Gitea) => "Gitea or Forgejo".to_owned(),
         None => provider.to_owned(),
     }
 }
@@ -269,6 +271,8 @@ impl HookView {
             Provider::Github => "Settings, Webhooks, the webhook, Recent deliveries, Redeliver",
             Provider::Bitbucket => "Repository settings, Webhooks, View requests, Resend",
             Provider::BitbucketServer => "Repository settings, Webhooks, Test connection",
+            Provider::Gitlab => "Settings, Webhooks, Edit, Recent events, View details, Resend Request",
+            Provider::Gitea => "Settings, Webhooks, the webhook, Recent Deliveries, Replay",
         };
         Self {
             url: format!(

@@ -95,10 +95,12 @@ pub struct Fault<'a> {
     pub message: &'a str,
 }
 
-const PROVIDERS: [(Provider, &str); 3] = [
+const PROVIDERS: [(Provider, &str); 5] = [
     (Provider::Github, "GitHub, or a git server with our post-receive hook"),
     (Provider::Bitbucket, "Bitbucket Cloud"),
     (Provider::BitbucketServer, "Bitbucket Data Center"),
+    (Provider::Gitlab, "GitLab"),
+    (Provider::Gitea, "Gitea or Forgejo"),
 ];
 
 impl Sheet {
