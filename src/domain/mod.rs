@@ -21,6 +21,7 @@ pub mod notice;
 pub mod path_filter;
 pub mod platform;
 pub mod progress;
+pub mod remote_refs;
 pub mod repository;
 pub mod rule;
 pub mod schedule;

@@ -22,6 +22,7 @@ mod members;
 mod organisations;
 mod outbox;
 mod path_filters;
+mod polls;
 mod profiles;
 mod queue;
 mod registries;
@@ -73,6 +74,7 @@ pub use self::{
     organisations::{Organisation, OrganisationAdded, OrganisationCounts, OrganisationDeleted},
     outbox::WaitingMail,
     path_filters::{BuiltCommit, Earlier},
+    polls::{DuePoll, EndedPoll, Known, LastSeen, PollClaim, PollState},
     profiles::Profile,
     queue::{Leased, PoisonLimit},
     registries::{NewRegistry, RegistryRow},
