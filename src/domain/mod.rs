@@ -20,6 +20,7 @@ pub mod location;
 pub mod notice;
 pub mod path_filter;
 pub mod platform;
+pub mod polling;
 pub mod progress;
 pub mod remote_refs;
 pub mod repository;

@@ -54,7 +54,8 @@ pub struct EndedPoll {
     /// When it began to look; `None`: there was nothing to look for.
     pub at: Option<DateTime<Utc>>,
     pub next_at: DateTime<Utc>,
-    pub result: Result<Seen, String>,
+    /// What it saw, or what went wrong; `None`: it came to no end, and there is nothing to tell of it.
+    pub result: Option<Result<Seen, String>>,
 }
 
 /// What people see of the looks at a source.
@@ -137,7 +138,9 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         on!(tx.handle(), c => {
-            sqlx::query("update polls set next_at = $3 where repository_id = $1 and next_at <= $2 and claimed_until is null")
+            sqlx::query(
+                "update polls set next_at = $3 where repository_id = $1 and next_at <= $2 \
+                 and (claimed_until is null or claimed_until <= $2)")
                 .bind(repository.as_str())
                 .bind(now)
                 .bind(until)
@@ -177,11 +180,12 @@ impl Store {
     /// Records what became of a look, and gives the right to it back. `false`: it took too long and is another's by now.
     pub async fn end_poll(&self, claim: &PollClaim, ended: &EndedPoll) -> Result<bool, StoreError> {
         let mut tx = self.begin().await?;
-        let problem = ended.result.as_ref().err();
+        let problem = ended.result.as_ref().and_then(|result| result.as_ref().err());
         let updated = on!(tx.handle(), c => {
             sqlx::query(
-                "update polls set claimed_until = null, next_at = $3, last_at = coalesce($4, last_at), problem = $5, \
-                 failures = case when $6 then failures + 1 else 0 end \
+                "update polls set claimed_until = null, next_at = $3, last_at = coalesce($4, last_at), \
+                 problem = case when $7 then $5 else problem end, \
+                 failures = case when $6 then failures + 1 when $7 then 0 else failures end \
                  where repository_id = $1 and claimed_until = $2",
             )
             .bind(claim.repository.as_str())
@@ -190,6 +194,7 @@ impl Store {
             .bind(ended.at)
             .bind(problem)
             .bind(problem.is_some())
+            .bind(ended.result.is_some())
             .execute(c)
             .await
             .map(|done| done.rows_affected())
@@ -197,7 +202,7 @@ impl Store {
         if updated == 0 {
             return Ok(false);
         }
-        if let Ok(seen) = &ended.result {
+        if let Some(Ok(seen)) = &ended.result {
             write_seen(&mut tx, &claim.repository, seen, ended.at.unwrap_or(ended.next_at)).await?;
         }
         tx.commit().await?;

@@ -12,7 +12,7 @@ use utoipa::{
 use utoipa_axum::router::OpenApiRouter;
 
 use super::{
-    audit, builds, deliveries, health, logs, members, organisations, registries, repositories, stars, triggers,
+    audit, builds, deliveries, health, logs, members, organisations, polls, registries, repositories, stars, triggers,
 };
 use crate::web::{
     Web,
@@ -55,6 +55,7 @@ pub fn described_routes() -> OpenApiRouter<Web> {
     OpenApiRouter::with_openapi(Description::openapi())
         .merge(health::routes())
         .merge(repositories::routes())
+        .merge(polls::routes())
         .merge(stars::routes())
         .merge(triggers::routes())
         .merge(builds::routes())
