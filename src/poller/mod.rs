@@ -43,8 +43,8 @@ const HOSTS_AT_ONCE: usize = 4;
 /// Over how long the looks after a start are spread.
 const SPREAD: TimeDelta = TimeDelta::minutes(3);
 
-/// Sources that were looked at so lately are left alone at a start: one that follows another misses nothing.
-const RECENT: TimeDelta = TimeDelta::minutes(1);
+/// Sources that were looked at so lately are left alone at a start, so that one start after another is no burden.
+const RECENT: TimeDelta = TimeDelta::seconds(10);
 
 /// What looking at sources needs.
 #[derive(Clone)]
