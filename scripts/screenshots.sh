@@ -7,7 +7,7 @@ cd "$ROOT"
 
 scripts/setup.sh packages rust nextest engine
 cargo nextest run --locked --test browser -E 'test(/^pictures::/)'
-for name in dashboard build create; do
+for name in dashboard build graph create; do
     cp "target/browser/$name.png" "docs/$name.png"
     note "docs/$name.png"
 done

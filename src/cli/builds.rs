@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::{
+    cause::describe_cause,
     client::Client,
     colour::Colour,
     duration::describe_age,
@@ -20,7 +21,7 @@ use crate::{
 /// Builds that are listed unless more are asked for.
 const DEFAULT_LIMIT: u32 = 20;
 
-const HEAD: [&str; 7] = ["ID", "STATUS", "BUILD", "SOURCE", "COMMIT", "AGE", "TAGS"];
+const HEAD: [&str; 8] = ["ID", "STATUS", "BUILD", "SOURCE", "COMMIT", "AGE", "TAGS", "CAUSE"];
 
 /// List builds, newest first
 #[derive(Debug, clap::Args)]
@@ -80,6 +81,7 @@ fn row(build: &Value, now: DateTime<Utc>) -> Vec<Cell> {
         Cell::new(commit),
         Cell::new(age),
         Cell::new(tags(build)),
+        Cell::new(describe_cause(&build["cause"])),
     ]
 }
 
@@ -140,11 +142,12 @@ mod tests {
     #[test]
     fn a_row_says_how_long_ago_it_was_and_is_one_line() {
         let build = json!({"id": "b", "status": "queued", "repository": "team/app", "number": 1, "source_type": "branch",
-            "source_name": "a\nb", "commit": null, "tags": ["1", "latest"], "queued_at": "2026-01-01T00:00:00.123Z"});
+            "source_name": "a\nb", "commit": null, "tags": ["1", "latest"], "queued_at": "2026-01-01T00:00:00.123Z",
+            "cause": {"kind": "base_image", "image": "docker.io/library/alpine:3.20", "from": null, "to": "sha256:ab"}});
         let now = "2026-01-01T00:05:30Z".parse().unwrap();
         assert_eq!(
             lines(&[row(&build, now)], false),
-            ["b  queued  team/app #1  branch a b    5m  1,latest"]
+            ["b  queued  team/app #1  branch a b    5m  1,latest  new alpine:3.20"]
         );
     }
 

@@ -11,13 +11,13 @@ pub enum Colour {
 }
 
 impl Colour {
-    /// What a build's state or a delivery's outcome is shown in.
+    /// What the state of a build or a wave, or the outcome of a delivery, is shown in.
     pub fn of_state(state: &str) -> Option<Self> {
         match state {
-            "succeeded" => Some(Self::Green),
-            "failed" | "refused" => Some(Self::Red),
-            "queued" => Some(Self::Yellow),
-            "running" => Some(Self::Cyan),
+            "succeeded" | "done" => Some(Self::Green),
+            "failed" | "refused" | "held" => Some(Self::Red),
+            "queued" | "waiting" | "settling" | "paused" => Some(Self::Yellow),
+            "running" | "building" => Some(Self::Cyan),
             "canceled" | "superseded" | "skipped" | "ignored" | "duplicate" | "no_match" => Some(Self::Dim),
             _ => None,
         }

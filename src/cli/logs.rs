@@ -4,10 +4,11 @@ use futures_util::StreamExt;
 use serde_json::json;
 
 use super::{
+    cause::explain_rebuild,
     client::Client,
     failure::Failure,
     follow::{Show, follow_all, verdict},
-    output::Output,
+    output::{Output, note},
     reference::parse_build_id,
 };
 
@@ -28,6 +29,12 @@ pub struct Logs {
 impl Logs {
     pub async fn run(self, mut out: Output) -> Result<(), Failure> {
         let client = Client::from_environment()?;
+        if !self.json
+            && let Some(build) = client.find(&["builds", &self.build]).await?
+            && let Some(words) = explain_rebuild(&build["cause"])
+        {
+            note(&words);
+        }
         if self.follow {
             let show = if self.json { Show::Nothing } else { Show::Log };
             let ended = follow_all(&client, std::slice::from_ref(&self.build), show, &mut out).await?;

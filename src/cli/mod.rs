@@ -6,10 +6,13 @@
 mod apply;
 mod archive;
 mod backup;
+mod bases;
 mod builds;
 mod cancel;
+mod cause;
 mod client;
 mod colour;
+mod consequences;
 mod deliveries;
 mod duration;
 mod environment;
@@ -32,6 +35,7 @@ mod terminal;
 mod token;
 mod trigger;
 mod user;
+mod waves;
 mod worker;
 
 use std::process::ExitCode;
@@ -69,6 +73,9 @@ enum Command {
     Retry(retry::Retry),
     Preview(preview::Preview),
     Deliveries(deliveries::Deliveries),
+    Bases(bases::Bases),
+    Consequences(consequences::Consequences),
+    Waves(waves::Waves),
     Backup(backup::Backup),
     Restore(restore::Restore),
 }
@@ -106,6 +113,9 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Retry(command) => command.run(out).await,
         Command::Preview(command) => command.run(out).await,
         Command::Deliveries(command) => command.run(out).await,
+        Command::Bases(command) => command.run(out).await,
+        Command::Consequences(command) => command.run(out).await,
+        Command::Waves(command) => command.run(out).await,
         Command::Backup(command) => command.run(out).await,
         Command::Restore(command) => command.run(out).await,
     }

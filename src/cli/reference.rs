@@ -1,6 +1,6 @@
-//! What arguments name: repositories and builds.
+//! What arguments name: repositories, builds, waves and images.
 
-use crate::domain::repository::RepositoryName;
+use crate::domain::{image::ImageReference, repository::RepositoryName};
 
 /// `NS/NAME`, as an argument.
 pub fn parse_repository(text: &str) -> Result<RepositoryName, String> {
@@ -12,10 +12,29 @@ pub fn parse_repository(text: &str) -> Result<RepositoryName, String> {
 
 /// A build's id, as an argument. Ids are opaque; what could change the meaning of an address is none.
 pub fn parse_build_id(text: &str) -> Result<String, String> {
-    match !text.is_empty() && text.len() <= 64 && text.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-') {
+    match is_id(text) {
         true => Ok(text.to_owned()),
         false => Err("it is a build's id, as `hullworks builds` lists it".to_owned()),
     }
+}
+
+/// The same for a wave's id.
+pub fn parse_wave_id(text: &str) -> Result<String, String> {
+    match is_id(text) {
+        true => Ok(text.to_owned()),
+        false => Err("it is a wave's id, as `hullworks waves` lists it".to_owned()),
+    }
+}
+
+/// An image's name, as an argument: in full, or as people write it.
+pub fn parse_image(text: &str) -> Result<String, String> {
+    ImageReference::parse(text)
+        .map(|_| text.to_owned())
+        .map_err(|error| error.to_string())
+}
+
+fn is_id(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 64 && text.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-')
 }
 
 #[cfg(test)]
@@ -41,10 +60,22 @@ mod tests {
     }
 
     #[test]
-    fn a_build_id_cannot_name_another_address() {
-        assert!(parse_build_id("0198c0ffee").is_ok());
+    fn an_image_is_named_as_people_write_it() {
+        assert_eq!(parse_image("alpine:3.20").unwrap(), "alpine:3.20");
+        assert!(parse_image("r.example.com:5000/team/app:1").is_ok());
+        for wrong in ["", "Alpine", "a b", "../x"] {
+            assert!(parse_image(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_id_cannot_name_another_address() {
+        assert!(parse_build_id("0198c0ffee").is_ok() && parse_wave_id("0198c0ffee").is_ok());
         for wrong in ["", "..", "a/b", "a?b", "a#b", "a b", "%2e"] {
-            assert!(parse_build_id(wrong).is_err(), "{wrong}");
+            assert!(
+                parse_build_id(wrong).is_err() && parse_wave_id(wrong).is_err(),
+                "{wrong}"
+            );
         }
     }
 }

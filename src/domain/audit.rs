@@ -92,6 +92,10 @@ actions! {
     WorkerPaused = "worker.paused", "paused the worker";
     WorkerResumed = "worker.resumed", "let the worker go on:";
     CleanUpRequested = "clean_up.requested", "asked for a clean-up on";
+    WavePaused = "wave.paused", "paused the wave";
+    WaveResumed = "wave.resumed", "resumed the wave";
+    WaveThrottled = "wave.throttled", "changed how many builds at once has the wave";
+    WaveCanceled = "wave.canceled", "canceled the wave";
     SettingChanged = "setting.changed", "changed the setting";
 }
 

@@ -249,32 +249,6 @@ impl Graph {
     }
 }
 
-/// Finds a circle through `start` in a graph of image names (`image -> the images it stands on`).
-///
-/// Returns the images on the circle in order, `start` first and last, or `None` where there is none.
-pub fn circle_through(start: &str, stands_on: &HashMap<String, Vec<String>>) -> Option<Vec<String>> {
-    let mut path = vec![start.to_owned()];
-    let mut seen = HashSet::new();
-    search(start, start, stands_on, &mut seen, &mut path).then_some(path)
-}
-
-fn search(
-    at: &str,
-    goal: &str,
-    stands_on: &HashMap<String, Vec<String>>,
-    seen: &mut HashSet<String>,
-    path: &mut Vec<String>,
-) -> bool {
-    for next in stands_on.get(at).into_iter().flatten() {
-        path.push(next.clone());
-        if next == goal || (seen.insert(next.clone()) && search(next, goal, stands_on, seen, path)) {
-            return true;
-        }
-        path.pop();
-    }
-    false
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -386,35 +360,5 @@ mod tests {
         let found = graph(&lines).consequences(&[moved("i0")]).items;
         assert_eq!(found.len(), 9_999);
         assert!(found.iter().enumerate().all(|(place, item)| item.depth == place));
-    }
-
-    fn names(edges: &[(&str, &[&str])]) -> HashMap<String, Vec<String>> {
-        edges
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), v.iter().map(|s| (*s).to_owned()).collect()))
-            .collect()
-    }
-
-    #[test]
-    fn a_circle_is_named_from_its_start() {
-        let graph = names(&[("a", &["x", "b"]), ("b", &["c"]), ("c", &["a"]), ("x", &[])]);
-        assert_eq!(circle_through("a", &graph).unwrap(), ["a", "b", "c", "a"]);
-    }
-
-    #[test]
-    fn an_image_on_itself_is_a_circle() {
-        assert_eq!(circle_through("a", &names(&[("a", &["a"])])).unwrap(), ["a", "a"]);
-    }
-
-    #[test]
-    fn a_diamond_and_a_circle_elsewhere_are_none() {
-        let graph = names(&[
-            ("a", &["b", "c"]),
-            ("b", &["d"]),
-            ("c", &["d"]),
-            ("d", &["e"]),
-            ("e", &["d"]),
-        ]);
-        assert_eq!(circle_through("a", &graph), None);
     }
 }

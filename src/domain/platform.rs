@@ -1,5 +1,7 @@
 //! Platforms of images, spelled in one way: `linux/amd64`, `linux/arm64`, `linux/arm/v7`.
 
+use std::collections::BTreeMap;
+
 /// Longest part of a platform's name, in bytes.
 const MAX_PART: usize = 32;
 
@@ -35,6 +37,13 @@ pub fn canonical_platform(platform: &str) -> Option<String> {
         "" => format!("{os}/{architecture}"),
         variant => format!("{os}/{architecture}/{variant}"),
     })
+}
+
+/// Whether two versions of an image are the same on every one of these platforms; each is given as its digest by platform. What is not
+/// known of any is taken for different.
+pub fn is_same_on(platforms: &[String], before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> bool {
+    let is_same = |platform: &String| before.contains_key(platform) && before.get(platform) == after.get(platform);
+    !platforms.is_empty() && platforms.iter().all(is_same)
 }
 
 fn is_part(text: &str) -> bool {
@@ -73,6 +82,22 @@ mod tests {
         check("linux/s390x/", "linux/s390x");
         check("macos/arm64", "darwin/arm64");
         check("windows/amd64", "windows/amd64");
+    }
+
+    #[test]
+    fn versions_are_compared_on_the_platforms_that_count() {
+        let version = |amd64: &str, arm64: &str| {
+            BTreeMap::from([
+                ("linux/amd64".to_owned(), amd64.to_owned()),
+                ("linux/arm64".to_owned(), arm64.to_owned()),
+            ])
+        };
+        let on = |platforms: &[&str]| platforms.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let (before, after) = (version("a", "b"), version("a", "c"));
+        assert!(is_same_on(&on(&["linux/amd64"]), &before, &after));
+        assert!(!is_same_on(&on(&["linux/amd64", "linux/arm64"]), &before, &after));
+        assert!(!is_same_on(&on(&["linux/386"]), &before, &after));
+        assert!(!is_same_on(&[], &before, &after));
     }
 
     #[test]

@@ -147,6 +147,8 @@ pub struct Repository {
     /// Base images linked by hand, fully named, sorted.
     pub links: Vec<String>,
     pub detect_base_images: bool,
+    /// Images that it stands on and is not to be built again for, fully named, sorted.
+    pub ignored_base_images: Vec<String>,
     pub limits: Limits,
     /// Names of the secrets that builds may mount, sorted.
     pub build_secrets: Vec<String>,

@@ -119,6 +119,23 @@ impl Rule {
         pattern_of(&self.source).is_none().then_some(self.source.as_str())
     }
 
+    /// The tags that it makes, where it has one ref and so they are known before it builds.
+    pub fn literal_tags(&self) -> Option<Vec<String>> {
+        match self.matches(self.source_type, self.literal_source()?) {
+            Match::Tags(tags) => Some(tags),
+            Match::No(_) | Match::Refused(_) => Some(vec![]),
+        }
+    }
+
+    /// Whether another rule is this one still: what is different is how it builds.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        self.source_type == other.source_type
+            && self.source == other.source
+            && self.docker_tag == other.docker_tag
+            && self.dockerfile == other.dockerfile
+            && self.context == other.context
+    }
+
     /// Checks everything that can be known when the rule is saved.
     pub fn check(&self) -> Result<(), InvalidRule> {
         CompiledRule::new(self)?;

@@ -10,6 +10,7 @@ use super::{
     client::soon,
     http::{Address, request, within},
 };
+use crate::domain::platform::canonical_platform;
 
 /// An answer to this costs an engine nothing.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
@@ -29,7 +30,7 @@ pub struct EngineInfo {
     pub api_version: String,
     /// Whether builds can go through BuildKit.
     pub buildkit: bool,
-    /// What it runs on: `linux/amd64`; empty where it does not say.
+    /// What it runs on, and builds for by itself: `linux/amd64`; empty where it does not say.
     pub platform: String,
 }
 
@@ -54,7 +55,7 @@ impl Engine {
             .ask(|docker| async move { docker.version().await })
             .await??;
         let platform = match (version.os, version.arch) {
-            (Some(os), Some(arch)) => format!("{os}/{arch}"),
+            (Some(os), Some(arch)) => canonical_platform(&format!("{os}/{arch}")).unwrap_or_default(),
             _ => String::new(),
         };
         let (Some(version), Some(api_version)) = (version.version, version.api_version) else {

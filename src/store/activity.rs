@@ -4,7 +4,7 @@
 use super::{Store, StoreError, on};
 use crate::domain::{
     build::Status,
-    ids::{BuildId, RepositoryId},
+    ids::{BuildId, RepositoryId, WaveId},
 };
 
 /// What a page is about.
@@ -14,6 +14,9 @@ pub enum ActivityOf {
     Everything,
     Repository(RepositoryId),
     Build(BuildId),
+    /// Everything that is watched, and all waves.
+    BaseImages,
+    Wave(WaveId),
 }
 
 /// Two of them are equal while nothing has changed.
@@ -56,6 +59,20 @@ const BUILD: &str = concat!(moving_parts!(), "id = $1");
 const BEFORE_BUILD: &str = "select 'before ' || cast(count(*) as text) from builds where status = 'queued' and id < $1 \
                             and (select status from builds where id = $1) = 'queued'";
 
+const WATCHED: &str = "select image || ' ' || access || ' ' || coalesce(digest, '') || ' ' || coalesce(problem, '') || ' ' || \
+                       coalesce(cast(gone_since as text), '') from watched_images order by image, access";
+
+/// How many builds hold which of the newest tags, beside the waves: who stands on what changes with them.
+const WAVES: &str = "select id || ' ' || state || ' ' || cast(settles_at as text) from waves where ended_at is null \
+                     union all select 'newest ' || coalesce(max(id), '') from waves \
+                     union all select 'left ' || cast(count(*) as text) from wave_items where state in ('waiting', 'building') \
+                     union all select 'tags ' || cast(count(*) as text) || ' ' || coalesce(max(newest_build), '') from published_tags";
+
+const WAVE: &str = "select state || ' ' || coalesce(cast(at_once as text), '') || ' ' || cast(settles_at as text) from waves where id = $1";
+
+const WAVE_ITEMS: &str =
+    "select id || ' ' || state || ' ' || coalesce(build_id, '') from wave_items where wave_id = $1 order by id";
+
 impl Store {
     /// The present value of what a page is about.
     pub async fn activity(&self, of: &ActivityOf) -> Result<Activity, StoreError> {
@@ -63,6 +80,8 @@ impl Store {
             ActivityOf::Everything => ([WAITING, RUNNING], None),
             ActivityOf::Repository(id) => ([WAITING_OF_REPOSITORY, RUNNING_OF_REPOSITORY], Some(id.as_str())),
             ActivityOf::Build(id) => ([BUILD, BEFORE_BUILD], Some(id.as_str())),
+            ActivityOf::BaseImages => ([WATCHED, WAVES], None),
+            ActivityOf::Wave(id) => ([WAVE, WAVE_ITEMS], Some(id.as_str())),
         };
         let mut parts = Vec::new();
         let mut reader = self.reader().await?;

@@ -307,6 +307,31 @@ impl Store {
         Ok(found)
     }
 
+    /// Which builds of these ids a list may show.
+    pub async fn readable_builds(&self, ids: &[&BuildId], sight: &Sight) -> Result<Vec<BuildId>, StoreError> {
+        let mut found = Vec::new();
+        let mut reader = self.reader().await?;
+        for piece in pieces(ids) {
+            let sql = format!(
+                "select b.id from builds b join repositories r on r.id = b.repository_id where b.id in {} \
+                 and (${} or r.visibility = 'public' \
+                 or r.namespace in (select namespace from readable_namespaces where user_id = ${}))",
+                placeholders(1, piece.len(), ""),
+                piece.len() + 1,
+                piece.len() + 2
+            );
+            let rows: Vec<String> = on!(reader.handle(), c => {
+                let mut query = sqlx::query_scalar(sqlx::AssertSqlSafe(sql));
+                for id in piece {
+                    query = query.bind(id.as_str());
+                }
+                query.bind(sight.is_everything()).bind(sight.user()).fetch_all(c).await
+            })?;
+            found.extend(rows.into_iter().map(BuildId::from));
+        }
+        Ok(found)
+    }
+
     /// When the newest builds that succeeded started and finished, newest first.
     pub async fn latest_spans(&self, limit: u32) -> Result<Vec<(DateTime<Utc>, DateTime<Utc>)>, StoreError> {
         let mut reader = self.reader().await?;

@@ -27,6 +27,7 @@ mod profiles;
 mod queue;
 mod registries;
 mod repositories;
+mod repository_bases;
 mod repository_changes;
 mod repository_documents;
 mod repository_lists;
@@ -41,6 +42,7 @@ mod users;
 mod watched_images;
 mod wave_planning;
 mod waves;
+mod waves_seen;
 mod workers;
 
 #[cfg(test)]
@@ -78,7 +80,8 @@ pub use self::{
     profiles::Profile,
     queue::{Leased, PoisonLimit},
     registries::{NewRegistry, RegistryRow},
-    repositories::HookTarget,
+    repositories::{DeclaredImages, HookTarget},
+    repository_bases::{BuiltTarget, RepositoryBases},
     repository_changes::{NewRepository, RepositoryChange, SavedRepository, SourceSecret},
     repository_documents::RepositoryDocuments,
     repository_lists::{LastBuild, ListedRepository, RankCursor, RepositoryFilter},

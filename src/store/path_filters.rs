@@ -10,7 +10,7 @@ use crate::domain::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Earlier {
     /// This one was built last, and nothing that came between is still to be built.
-    Built(BuiltCommit),
+    Built(Box<BuiltCommit>),
     /// Nothing was built yet. If something was tried, it was skipped or another build took its place.
     Nothing,
     /// What came between, or before, may not have been built: the number of such a build.
@@ -36,7 +36,7 @@ pub(super) const UNDER_WAY_BETWEEN: &str = "select number from builds \
 
 /// One that was superseded before it started had its place taken by one that is compared with what it would have been.
 pub(super) const NOT_BUILT: &str = "select number from builds \
-     where rule_id = $1 and source_name = $2 and source_type = $3 and push_order < $4 \
+     where repository_id = $1 and rule_id = $2 and source_name = $3 and source_type = $4 and push_order < $5 \
      and (status in ('queued', 'running', 'failed', 'canceled') or (status = 'superseded' and started_at is not null)) \
      order by id desc limit 1";
 
@@ -56,6 +56,7 @@ impl Store {
         let Some((number, commit, plan, push_order)) = last else {
             let open: Option<i64> = on!(reader.handle(), c => {
                 sqlx::query_scalar(NOT_BUILT)
+                    .bind(build.repository_id.as_str())
                     .bind(build.rule_id.as_str())
                     .bind(&build.source_name)
                     .bind(build.source_type.as_str())
@@ -78,11 +79,11 @@ impl Store {
         })?;
         match open {
             Some(open) => Ok(Earlier::Open(open)),
-            None => Ok(Earlier::Built(BuiltCommit {
+            None => Ok(Earlier::Built(Box::new(BuiltCommit {
                 number,
                 commit,
                 plan: from_json("plan", &plan)?,
-            })),
+            }))),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Reading repositories with their rules, links and secrets.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 
 use super::{AFTER_EVERY_ID, Handle, Sight, Store, StoreError, from_json, known, on};
@@ -14,6 +16,25 @@ use crate::domain::{
 pub struct HookTarget {
     pub repository: Repository,
     pub sealed_webhook_secret: Vec<u8>,
+}
+
+/// What a repository says of the images that it makes and stands on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeclaredImages {
+    pub id: RepositoryId,
+    pub name: RepositoryName,
+    /// Its image as configured, without a tag; `None`: by default.
+    pub image: Option<String>,
+    /// Images linked by hand that it follows.
+    pub links: Vec<String>,
+    pub rules: Vec<Rule>,
+}
+
+#[derive(sqlx::FromRow)]
+struct OwnedRuleRow {
+    repository_id: String,
+    #[sqlx(flatten)]
+    rule: RuleRow,
 }
 
 #[derive(sqlx::FromRow)]
@@ -92,6 +113,16 @@ macro_rules! select {
     };
 }
 
+macro_rules! select_rules {
+    ($rest:literal) => {
+        concat!(
+            "select repository_id, id, source_type, source, docker_tag, dockerfile, context, autobuild, cache, target, \
+             platforms, build_args, paths, schedule from rules ",
+            $rest
+        )
+    };
+}
+
 impl Store {
     pub async fn repository_named(&self, name: &RepositoryName) -> Result<Option<Repository>, StoreError> {
         let mut reader = self.reader().await?;
@@ -155,28 +186,52 @@ impl Store {
         Ok(repositories)
     }
 
-    /// Every repository's own image name as configured (`None`: by default), with the images linked to it by hand.
-    pub async fn image_links(&self) -> Result<Vec<(RepositoryName, Option<String>, Vec<String>)>, StoreError> {
+    /// What the repositories that a list may show say of the images that they make and stand on.
+    pub async fn declared_images(&self, sight: &Sight) -> Result<Vec<DeclaredImages>, StoreError> {
         let mut reader = self.reader().await?;
-        let rows: Vec<(String, String, Option<String>, Option<String>)> = on!(reader.handle(), c => {
+        let rows: Vec<(String, String, String, Option<String>)> = on!(reader.handle(), c => {
             sqlx::query_as(
-                "select r.namespace, r.name, r.image, l.image from repositories r \
-                 left join links l on l.repository_id = r.id order by r.id, l.image",
+                "select id, namespace, name, image from repositories where $1 or visibility = 'public' \
+                 or namespace in (select namespace from readable_namespaces where user_id = $2) order by id",
+            )
+            .bind(sight.is_everything())
+            .bind(sight.user())
+            .fetch_all(c)
+            .await
+        })?;
+        let links: Vec<(String, String)> = on!(reader.handle(), c => {
+            sqlx::query_as(
+                "select l.repository_id, l.image from links l where not exists (select 1 from ignored_bases i \
+                 where i.repository_id = l.repository_id and i.image = l.image) order by l.repository_id, l.image",
             )
             .fetch_all(c)
             .await
         })?;
-        let mut graph: Vec<(RepositoryName, Option<String>, Vec<String>)> = Vec::new();
-        for (namespace, name, image, link) in rows {
-            let name = repository_name(&namespace, &name)?;
-            if graph.last().is_none_or(|(last, ..)| *last != name) {
-                graph.push((name, image, Vec::new()));
-            }
-            if let (Some((_, _, links)), Some(link)) = (graph.last_mut(), link) {
-                links.push(link);
-            }
+        let rules: Vec<OwnedRuleRow> = on!(reader.handle(), c => {
+            sqlx::query_as(select_rules!("order by repository_id, position")).fetch_all(c).await
+        })?;
+        let mut links_of: HashMap<String, Vec<String>> = HashMap::new();
+        for (id, image) in links {
+            links_of.entry(id).or_default().push(image);
         }
-        Ok(graph)
+        let mut rules_of: HashMap<String, Vec<Rule>> = HashMap::new();
+        for row in rules {
+            rules_of
+                .entry(row.repository_id)
+                .or_default()
+                .push(row.rule.try_into()?);
+        }
+        rows.into_iter()
+            .map(|(id, namespace, name, image)| {
+                Ok(DeclaredImages {
+                    name: repository_name(&namespace, &name)?,
+                    image,
+                    links: links_of.remove(&id).unwrap_or_default(),
+                    rules: rules_of.remove(&id).unwrap_or_default(),
+                    id: id.into(),
+                })
+            })
+            .collect()
     }
 
     /// The sealed credentials of a repository's source.
@@ -215,10 +270,7 @@ pub(super) fn repository_name(namespace: &str, name: &str) -> Result<RepositoryN
 /// A repository's rules, in their order.
 pub(super) async fn rules(handle: Handle<'_>, repository: &str) -> Result<Vec<Rule>, StoreError> {
     let rows = on!(handle, c => {
-        sqlx::query_as::<_, RuleRow>(
-            "select id, source_type, source, docker_tag, dockerfile, context, autobuild, cache, target, platforms, build_args, \
-             paths, schedule from rules where repository_id = $1 order by position",
-        )
+        sqlx::query_as::<_, RuleRow>(select_rules!("where repository_id = $1 order by position"))
         .bind(repository)
         .fetch_all(c)
         .await
@@ -240,6 +292,12 @@ async fn complete(mut handle: Handle<'_>, row: Row) -> Result<HookTarget, StoreE
     let rules = rules(handle.reborrow(), &row.id).await?;
     let links: Vec<String> = on!(handle.reborrow(), c => {
         sqlx::query_scalar("select image from links where repository_id = $1 order by image").bind(&row.id).fetch_all(c).await
+    })?;
+    let ignored_base_images: Vec<String> = on!(handle.reborrow(), c => {
+        sqlx::query_scalar("select image from ignored_bases where repository_id = $1 order by image")
+            .bind(&row.id)
+            .fetch_all(c)
+            .await
     })?;
     let build_secrets: Vec<String> = on!(handle, c => {
         sqlx::query_scalar("select name from build_secrets where repository_id = $1 order by name")
@@ -264,6 +322,7 @@ async fn complete(mut handle: Handle<'_>, row: Row) -> Result<HookTarget, StoreE
         hook_id: row.hook_id.into(),
         links,
         detect_base_images: row.detect_base_images,
+        ignored_base_images,
         limits: Limits {
             timeout_seconds: row.timeout_seconds.map(i64::unsigned_abs),
             memory_bytes: row.memory_bytes.map(i64::unsigned_abs),

@@ -24,6 +24,8 @@ pub struct RepositoryChange {
     pub rules: Vec<Rule>,
     pub links: Vec<String>,
     pub detect_base_images: bool,
+    /// Images whose moves it does not follow, fully named.
+    pub ignored_base_images: Vec<String>,
     pub limits: Limits,
     /// Names that stay or are set; all others are removed. The value is sealed; `None` keeps what is stored.
     pub build_secrets: Option<Vec<(String, Option<Vec<u8>>)>>,
@@ -79,6 +81,7 @@ impl Store {
         write_search_text(&mut tx, id, change).await?;
         write_rules(&mut tx, id, &change.rules, new.now).await?;
         write_links(&mut tx, id, &change.links).await?;
+        write_ignored_bases(&mut tx, id, &change.ignored_base_images).await?;
         polls::make_due(&mut tx, id, new.now).await?;
         if let Some(secrets) = &change.build_secrets {
             write_build_secrets(&mut tx, id, secrets).await?;
@@ -221,14 +224,8 @@ async fn write_rules(
         sqlx::query("delete from rules where repository_id = $1").bind(repository.as_str()).execute(c).await.map(drop)
     })?;
     for (position, rule) in rules.iter().enumerate() {
-        let same = |old: &Rule| {
-            old.source_type == rule.source_type
-                && old.source == rule.source
-                && old.docker_tag == rule.docker_tag
-                && old.dockerfile == rule.dockerfile
-                && old.context == rule.context
-        };
-        let old = stored.iter().position(same).map(|index| stored.remove(index));
+        let old = stored.iter().position(|old| old.is_same_as(rule));
+        let old = old.map(|index| stored.remove(index));
         let next_at = schedules::next_at(rule, old.as_ref(), &due, now);
         let id = old.map_or_else(RuleId::new, |old| old.id);
         let schedule = rule.schedule.as_ref().map(to_json).transpose()?;
@@ -274,6 +271,27 @@ async fn write_links(tx: &mut Tx, repository: &RepositoryId, links: &[String]) -
             sqlx::query("insert into links (repository_id, image) values ($1, $2) on conflict do nothing")
                 .bind(repository.as_str())
                 .bind(link)
+                .execute(c)
+                .await
+                .map(drop)
+        })?;
+    }
+    Ok(())
+}
+
+async fn write_ignored_bases(tx: &mut Tx, repository: &RepositoryId, images: &[String]) -> Result<(), StoreError> {
+    on!(tx.handle(), c => {
+        sqlx::query("delete from ignored_bases where repository_id = $1")
+            .bind(repository.as_str())
+            .execute(c)
+            .await
+            .map(drop)
+    })?;
+    for image in images {
+        on!(tx.handle(), c => {
+            sqlx::query("insert into ignored_bases (repository_id, image) values ($1, $2) on conflict do nothing")
+                .bind(repository.as_str())
+                .bind(image)
                 .execute(c)
                 .await
                 .map(drop)

@@ -7,7 +7,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 
-use super::{Store, StoreError, base_graph, from_json, on, to_json};
+use super::{Handle, Store, StoreError, base_graph, from_json, on, to_json};
 use crate::domain::{base_graph::Graph, image::ImageReference};
 
 /// What is watched: an image, by whose credentials.
@@ -293,14 +293,7 @@ impl Store {
 
     pub async fn watched_image(&self, key: &WatchKey) -> Result<Option<WatchedImage>, StoreError> {
         let mut reader = self.reader().await?;
-        let row: Option<Row> = on!(reader.handle(), c => {
-            sqlx::query_as(select_watched!("where image = $1 and access = $2"))
-                .bind(&key.image)
-                .bind(&key.access)
-                .fetch_optional(c)
-                .await
-        })?;
-        Ok(row.map(WatchedImage::from))
+        one(reader.handle(), key).await
     }
 
     /// The digests that a watched image has had, the latest first.
@@ -369,6 +362,17 @@ impl Store {
         })?;
         tx.commit().await
     }
+}
+
+pub(super) async fn one(handle: Handle<'_>, key: &WatchKey) -> Result<Option<WatchedImage>, StoreError> {
+    let row: Option<Row> = on!(handle, c => {
+        sqlx::query_as(select_watched!("where image = $1 and access = $2"))
+            .bind(&key.image)
+            .bind(&key.access)
+            .fetch_optional(c)
+            .await
+    })?;
+    Ok(row.map(WatchedImage::from))
 }
 
 /// Everything that something stands on, by whose credentials.

@@ -4,10 +4,9 @@ use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 
-use super::{Handle, Store, StoreError, Tx, WatchKey, WaveItem, base_graph, from_json, on, to_json, waves};
+use super::{Handle, Store, StoreError, Tx, WatchKey, WaveItem, base_graph, on, repository_bases, to_json, waves};
 use crate::domain::{
     base_graph::{Graph, Moved, Target},
-    build::Plan,
     ids::{BuildId, WaveId, WaveItemId},
     wave::ItemState,
 };
@@ -60,7 +59,7 @@ impl Store {
                 None => moved.is_some_and(|moved| moved > target.started_at),
             };
             if is_outdated && !dealt_with.contains(&place(target)) && graph.maker(&key.image) != Some(target) {
-                let platform = platform(reader.handle(), &target.build).await?;
+                let platform = repository_bases::platform_of(reader.handle(), &target.build).await?;
                 outdated.push(Outdated {
                     build: target.build.clone(),
                     used: base.digest.clone(),
@@ -241,14 +240,6 @@ async fn moved_at(handle: Handle<'_>, key: &WatchKey, digest: &str) -> Result<Op
         .fetch_optional(c)
         .await
     })?)
-}
-
-async fn platform(handle: Handle<'_>, build: &BuildId) -> Result<Option<String>, StoreError> {
-    let plan: Option<String> = on!(handle, c => {
-        sqlx::query_scalar("select plan from builds where id = $1").bind(build.as_str()).fetch_optional(c).await
-    })?;
-    let plan: Option<Plan> = plan.map(|json| from_json("plan", &json)).transpose()?;
-    Ok(plan.and_then(|plan| plan.platforms.into_iter().next()))
 }
 
 async fn pusher(handle: Handle<'_>, image: &str, digest: &str) -> Result<Option<BuildId>, StoreError> {

@@ -75,7 +75,7 @@ pub struct ItemCount {
 }
 
 #[derive(sqlx::FromRow)]
-struct WaveRow {
+pub(super) struct WaveRow {
     id: String,
     state: String,
     created_at: DateTime<Utc>,
@@ -96,7 +96,7 @@ struct MoveRow {
 }
 
 #[derive(sqlx::FromRow)]
-struct ItemRow {
+pub(super) struct ItemRow {
     id: String,
     wave_id: String,
     position: i64,
@@ -146,6 +146,7 @@ macro_rules! select_waves {
         )
     };
 }
+pub(super) use select_waves;
 
 macro_rules! select_items {
     ($rest:literal) => {
@@ -157,6 +158,7 @@ macro_rules! select_items {
         )
     };
 }
+pub(super) use select_items;
 
 impl Store {
     /// Makes a move part of the wave that settles, or of a new one. It settles a pause later; more moves put that off, up
@@ -200,19 +202,6 @@ impl Store {
         complete(reader.handle(), rows).await
     }
 
-    /// Waves, the newest first. `before`: only those older than this one.
-    pub async fn waves(&self, before: Option<&WaveId>, limit: u32) -> Result<Vec<Wave>, StoreError> {
-        let mut reader = self.reader().await?;
-        let rows: Vec<WaveRow> = on!(reader.handle(), c => {
-            sqlx::query_as(select_waves!("where id < $1 order by id desc limit $2"))
-                .bind(before.map_or(super::AFTER_EVERY_ID, WaveId::as_str))
-                .bind(i64::from(limit))
-                .fetch_all(c)
-                .await
-        })?;
-        complete(reader.handle(), rows).await
-    }
-
     pub async fn wave(&self, id: &WaveId) -> Result<Option<Wave>, StoreError> {
         let mut reader = self.reader().await?;
         let rows: Vec<WaveRow> = on!(reader.handle(), c => {
@@ -242,28 +231,6 @@ impl Store {
     pub async fn wave_items(&self, wave: &WaveId) -> Result<Vec<WaveItem>, StoreError> {
         let mut reader = self.reader().await?;
         items(reader.handle(), wave).await
-    }
-
-    /// How many items of each of these waves are in which state.
-    pub async fn count_wave_items(&self, waves: &[Wave]) -> Result<Vec<ItemCount>, StoreError> {
-        let mut counts = Vec::new();
-        let mut reader = self.reader().await?;
-        for wave in waves {
-            let rows: Vec<(String, i64)> = on!(reader.handle(), c => {
-                sqlx::query_as("select state, count(*) from wave_items where wave_id = $1 group by state order by state")
-                    .bind(wave.id.as_str())
-                    .fetch_all(c)
-                    .await
-            })?;
-            for (state, count) in rows {
-                counts.push(ItemCount {
-                    wave: wave.id.clone(),
-                    state: known("state of an item", &state, ItemState::parse)?,
-                    count,
-                });
-            }
-        }
-        Ok(counts)
     }
 
     /// The item that a build was started for.
@@ -433,7 +400,7 @@ pub(super) async fn items(handle: Handle<'_>, wave: &WaveId) -> Result<Vec<WaveI
     rows.into_iter().map(WaveItem::try_from).collect()
 }
 
-async fn complete(mut handle: Handle<'_>, rows: Vec<WaveRow>) -> Result<Vec<Wave>, StoreError> {
+pub(super) async fn complete(mut handle: Handle<'_>, rows: Vec<WaveRow>) -> Result<Vec<Wave>, StoreError> {
     let mut waves = Vec::with_capacity(rows.len());
     for row in rows {
         let moves: Vec<MoveRow> = on!(handle.reborrow(), c => {

@@ -19,6 +19,8 @@ pub struct Worker {
     pub paused: bool,
     /// What it last found there; `None`: it has not looked yet.
     pub disk: Option<DiskUse>,
+    /// The platform that its engine builds for by itself, such as `linux/amd64`; empty: it has not said.
+    pub platform: String,
 }
 
 #[derive(sqlx::FromRow)]
@@ -30,6 +32,7 @@ struct Row {
     last_seen_at: DateTime<Utc>,
     paused: bool,
     disk: String,
+    platform: String,
 }
 
 impl TryFrom<Row> for Worker {
@@ -47,24 +50,29 @@ impl TryFrom<Row> for Worker {
                 "" => None,
                 disk => Some(from_json("disk", disk)?),
             },
+            platform: row.platform,
         })
     }
 }
 
 impl Store {
-    /// Tells that a worker is alive. Whether it is paused, and what is on its disk, stays as it was.
+    /// Tells that a worker is alive. Whether it is paused, and what is on its disk, stays as it was, and so
+    /// does its platform while it does not say it.
     pub async fn worker_seen(&self, worker: &Worker) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         on!(tx.handle(), c => {
             sqlx::query(
-                "insert into workers (id, name, concurrency, started_at, last_seen_at) values ($1, $2, $3, $4, $5) \
-                 on conflict (id) do update set name = $2, concurrency = $3, started_at = $4, last_seen_at = $5",
+                "insert into workers (id, name, concurrency, started_at, last_seen_at, platform) \
+                 values ($1, $2, $3, $4, $5, $6) on conflict (id) do update set name = $2, concurrency = $3, \
+                 started_at = $4, last_seen_at = $5, \
+                 platform = case when $6 = '' then workers.platform else $6 end",
             )
             .bind(worker.id.as_str())
             .bind(&worker.name)
             .bind(worker.concurrency)
             .bind(worker.started_at)
             .bind(worker.last_seen_at)
+            .bind(&worker.platform)
             .execute(c)
             .await
             .map(drop)
@@ -77,7 +85,7 @@ impl Store {
         let mut reader = self.reader().await?;
         let rows = on!(reader.handle(), c => {
             sqlx::query_as::<_, Row>(
-                "select id, name, concurrency, started_at, last_seen_at, paused, disk from workers \
+                "select id, name, concurrency, started_at, last_seen_at, paused, disk, platform from workers \
                  where last_seen_at >= $1 order by name, id",
             )
             .bind(since)

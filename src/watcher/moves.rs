@@ -6,7 +6,10 @@ use chrono::TimeDelta;
 
 use super::{WatcherParts, looks};
 use crate::{
-    domain::{image::ImageReference, platform::canonical_platform},
+    domain::{
+        image::ImageReference,
+        platform::{canonical_platform, is_same_on},
+    },
     store::{StoreError, WatchKey, WatchedImage, WaveMove},
 };
 
@@ -63,12 +66,11 @@ pub(super) async fn touches(
     let (Some(before), Some(after)) = (platforms(parts, key, used).await?, platforms(parts, key, now).await?) else {
         return Ok(true);
     };
-    let ours = match platform {
+    let ours: Vec<String> = match platform {
         Some(platform) => canonical_platform(platform).into_iter().collect(),
         None => parts.store.worker_platforms(parts.clock.now() - WORKER_GONE).await?,
     };
-    let is_same = |platform: &String| before.contains_key(platform) && before.get(platform) == after.get(platform);
-    Ok(ours.is_empty() || !ours.iter().all(is_same))
+    Ok(!is_same_on(&ours, &before, &after))
 }
 
 /// The digests by platform of one version of an image; `None`: they cannot be had.

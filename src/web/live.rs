@@ -25,6 +25,7 @@ use super::{
     Web,
     api::builds::{alive_since, visible_build},
     auth::{Caller, visible_repository},
+    base_images::wave as visible_wave,
     entitlement::{Credentials, while_entitled},
     parameters::{Query, Segments},
     problem::Problem,
@@ -77,6 +78,8 @@ pub(super) fn routes() -> Router<Web> {
         .route("/live/builds", get(builds))
         .route("/live/queue", get(queue))
         .route("/live/builds/{id}", get(build))
+        .route("/live/base-images", get(base_images))
+        .route("/live/waves/{id}", get(wave))
         .route("/live/repositories/{namespace}/{name}", get(repository))
 }
 
@@ -134,6 +137,33 @@ async fn build(
     Ok(watch.stream(&caller, credentials, move |caller| {
         let (web, id) = (web.clone(), id.clone());
         async move { visible_build(&web, &caller, &id).await.map(drop) }
+    }))
+}
+
+async fn base_images(
+    State(web): State<Web>,
+    caller: Caller,
+    Query(()): Query<()>,
+    headers: HeaderMap,
+    credentials: Credentials,
+) -> Result<Response, Problem> {
+    let watch = Watch::new(&web, ActivityOf::BaseImages, &headers)?;
+    Ok(watch.stream(&caller, credentials, |_| async { Ok(()) }))
+}
+
+async fn wave(
+    State(web): State<Web>,
+    caller: Caller,
+    Segments(id): Segments<String>,
+    Query(()): Query<()>,
+    headers: HeaderMap,
+    credentials: Credentials,
+) -> Result<Response, Problem> {
+    let wave = visible_wave(&web, &caller, &id).await?.wave.id;
+    let watch = Watch::new(&web, ActivityOf::Wave(wave), &headers)?;
+    Ok(watch.stream(&caller, credentials, move |caller| {
+        let (web, id) = (web.clone(), id.clone());
+        async move { visible_wave(&web, &caller, &id).await.map(drop) }
     }))
 }
 

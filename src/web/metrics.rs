@@ -21,7 +21,10 @@ use prometheus_client::{
 };
 
 use super::Web;
-use crate::domain::{build::Status, delivery::Outcome};
+use crate::{
+    domain::{build::Status, delivery::Outcome},
+    store::WatchedImage,
+};
 
 /// In which form the metrics are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +78,11 @@ struct WebhookLabels {
     outcome: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LookLabels {
+    look: &'static str,
+}
+
 /// Everything counted.
 pub struct Metrics {
     registry: Registry,
@@ -82,6 +90,9 @@ pub struct Metrics {
     durations: Family<RouteLabels, Histogram>,
     webhooks: Family<WebhookLabels, Counter>,
     builds: Family<StatusLabels, Gauge>,
+    watched: Family<LookLabels, Gauge>,
+    outdated: Gauge,
+    waves: Gauge,
     workers: Gauge,
     engine_up: Gauge,
     started: Gauge,
@@ -90,6 +101,11 @@ pub struct Metrics {
 /// What is looked up when the metrics are asked for.
 pub struct Snapshot {
     pub builds: Vec<(Status, i64)>,
+    /// Watched base images, each as it was last seen.
+    pub watched: Vec<WatchedImage>,
+    /// Images of ours that stand on older versions of others.
+    pub outdated: usize,
+    pub open_waves: usize,
     pub workers: usize,
     pub engine_up: bool,
 }
@@ -103,6 +119,8 @@ impl Metrics {
             Family::new_with_constructor((|| Histogram::new(exponential_buckets(0.001, 2.0, 15))) as fn() -> _);
         let webhooks = Family::<WebhookLabels, Counter>::default();
         let builds = Family::<StatusLabels, Gauge>::default();
+        let watched = Family::<LookLabels, Gauge>::default();
+        let (outdated, waves) = (Gauge::default(), Gauge::default());
         let (workers, engine_up, started) = (Gauge::default(), Gauge::default(), Gauge::default());
         registry.register("hullworks_http_requests", "Requests answered", requests.clone());
         registry.register(
@@ -112,6 +130,21 @@ impl Metrics {
         );
         registry.register("hullworks_webhooks", "Webhooks recorded, by outcome", webhooks.clone());
         registry.register("hullworks_builds", "Builds in each state", builds.clone());
+        registry.register(
+            "hullworks_watched_images",
+            "Base images that are watched, by what the last look at them found",
+            watched.clone(),
+        );
+        registry.register(
+            "hullworks_outdated_images",
+            "Images built here that stand on older versions of their base images",
+            outdated.clone(),
+        );
+        registry.register(
+            "hullworks_open_waves",
+            "Waves of rebuilds that have not ended",
+            waves.clone(),
+        );
         registry.register("hullworks_workers", "Workers alive", workers.clone());
         registry.register(
             "hullworks_engine_up",
@@ -129,6 +162,9 @@ impl Metrics {
             durations,
             webhooks,
             builds,
+            watched,
+            outdated,
+            waves,
             workers,
             engine_up,
             started,
@@ -162,7 +198,13 @@ impl Metrics {
             };
             self.builds.get_or_create(&labels).set(count);
         }
-        self.workers.set(i64::try_from(snapshot.workers).unwrap_or(i64::MAX));
+        for look in LOOKS {
+            let found = snapshot.watched.iter().filter(|image| look_at(image) == look).count();
+            self.watched.get_or_create(&LookLabels { look }).set(count(found));
+        }
+        self.outdated.set(count(snapshot.outdated));
+        self.waves.set(count(snapshot.open_waves));
+        self.workers.set(count(snapshot.workers));
         self.engine_up.set(i64::from(snapshot.engine_up));
         let mut rendered = String::new();
         text::encode(&mut rendered, &self.registry)?;
@@ -171,6 +213,22 @@ impl Metrics {
             Format::Prometheus => in_prometheus_format(&rendered),
         })
     }
+}
+
+/// What a look at a base image can have found.
+const LOOKS: [&str; 4] = ["found", "gone", "failed", "none"];
+
+fn look_at(image: &WatchedImage) -> &'static str {
+    match (&image.problem, image.gone_since, image.checked_at) {
+        (Some(_), ..) => "failed",
+        (None, Some(_), _) => "gone",
+        (None, None, Some(_)) => "found",
+        (None, None, None) => "none",
+    }
+}
+
+fn count(things: usize) -> i64 {
+    i64::try_from(things).unwrap_or(i64::MAX)
 }
 
 /// The same in the older format, where a counter is described under the name that its samples have, and nothing marks

@@ -7,6 +7,7 @@ mod api;
 mod assets;
 mod audit;
 mod auth;
+mod base_images;
 mod build_selection;
 mod entitlement;
 mod guard;

@@ -162,6 +162,15 @@ pub struct HostPath {
     host: String,
 }
 
+/// The same for a base image.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "it only describes")]
+pub struct ImagePath {
+    /// In full or as people write it, percent-encoded: `alpine%3A3.20`, `registry.example.com%2Fapp%3A1`.
+    image: String,
+}
+
 /// The same for what is found by its id.
 #[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Path)]

@@ -13,10 +13,23 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// While the engine is away it is asked more often, so that builds start soon after it is back.
 const LOOK_EVERY_WHILE_DOWN: Duration = Duration::from_secs(1);
 
-pub(super) async fn watch(engine: Engine, health: Sender<EngineHealth>, shutdown: CancellationToken) {
+pub(super) async fn watch(
+    engine: Engine,
+    (health, platform): (Sender<EngineHealth>, Sender<String>),
+    shutdown: CancellationToken,
+) {
     loop {
         let seen = match engine.ping().await {
-            Ok(info) => EngineHealth::Up(info.version),
+            Ok(info) => {
+                platform.send_if_modified(|known| {
+                    let is_new = !info.platform.is_empty() && *known != info.platform;
+                    if is_new {
+                        *known = info.platform;
+                    }
+                    is_new
+                });
+                EngineHealth::Up(info.version)
+            }
             Err(error) => EngineHealth::Down(error.to_string()),
         };
         let is_up = matches!(seen, EngineHealth::Up(_));

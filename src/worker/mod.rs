@@ -92,6 +92,8 @@ pub struct Worker {
     id: WorkerId,
     name: String,
     health: watch::Sender<EngineHealth>,
+    /// What the engine builds for by itself; empty as long as it has not said.
+    platform: watch::Sender<String>,
 }
 
 impl Worker {
@@ -103,6 +105,7 @@ impl Worker {
             id,
             name,
             health: watch::Sender::new(EngineHealth::Unknown),
+            platform: watch::Sender::default(),
         }
     }
 
@@ -117,7 +120,7 @@ impl Worker {
         let mut side_tasks = JoinSet::new();
         side_tasks.spawn(engine_health::watch(
             self.parts.engine.clone(),
-            self.health.clone(),
+            (self.health.clone(), self.platform.clone()),
             shutdown.clone(),
         ));
         side_tasks.spawn(sweep::run(self.parts.clone(), shutdown.clone()));
@@ -125,8 +128,8 @@ impl Worker {
         side_tasks.spawn(reap_expired(self.parts.clone(), shutdown.clone()));
         side_tasks.spawn(tell_alive(
             self.parts.clone(),
-            self.id.clone(),
-            self.name.clone(),
+            (self.id.clone(), self.name.clone()),
+            self.platform.subscribe(),
             shutdown.clone(),
         ));
         let stop_all = CancellationToken::new();
@@ -239,7 +242,12 @@ async fn reap_expired(parts: Parts, shutdown: CancellationToken) {
     }
 }
 
-async fn tell_alive(parts: Parts, id: WorkerId, name: String, shutdown: CancellationToken) {
+async fn tell_alive(
+    parts: Parts,
+    (id, name): (WorkerId, String),
+    mut platform: watch::Receiver<String>,
+    shutdown: CancellationToken,
+) {
     let started_at = parts.clock.now();
     loop {
         let worker = store::Worker {
@@ -250,12 +258,15 @@ async fn tell_alive(parts: Parts, id: WorkerId, name: String, shutdown: Cancella
             last_seen_at: parts.clock.now(),
             paused: false,
             disk: None,
+            platform: platform.borrow_and_update().clone(),
         };
         if let Err(error) = parts.store.worker_seen(&worker).await {
             tracing::error!(%error, "failed to tell that this worker is alive");
         }
-        if !pause(SEEN_EVERY, &shutdown).await {
-            return;
+        tokio::select! {
+            go_on = pause(SEEN_EVERY, &shutdown) => if !go_on { return },
+            // What it builds for decides whether a new version of a base image concerns it: told at once.
+            Ok(()) = platform.changed() => {}
         }
     }
 }

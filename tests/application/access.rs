@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use hullworks::domain::access::Scope;
+use hullworks::domain::{access::Scope, ids::WaveId};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
     app::{App, commit, document, payload},
+    base_images,
     openapi::{description, operations},
 };
 
@@ -191,6 +192,36 @@ fn rows() -> Vec<Row> {
             [401, 200, 200, 200, 403, 200, 200, 200, 200],
         ),
         row("GET /api/v1/audit", [401, 403, 403, 403, 403, 403, 403, 403, 200]),
+        row("GET /api/v1/repositories/{namespace}/{name}/base-images", MAY_READ),
+        row("GET /api/v1/base-images", EVERYBODY),
+        row("GET /api/v1/base-images/graph", EVERYBODY),
+        row("GET /api/v1/base-images/{image}", MAY_READ),
+        row(
+            "POST /api/v1/base-images/{image}/check",
+            [401, 404, 404, 403, 403, 202, 202, 202, 202],
+        ),
+        // To those who see nothing of it, nothing would follow.
+        row("GET /api/v1/base-images/{image}/consequences", EVERYBODY),
+        row("GET /api/v1/outdated", EVERYBODY),
+        row("GET /api/v1/waves", EVERYBODY),
+        row("GET /api/v1/waves/{id}", MAY_READ),
+        with(
+            "PUT /api/v1/waves/{id}",
+            |_| json!({ "at_once": 2 }),
+            [401, 403, 403, 403, 403, 403, 403, 403, 200],
+        ),
+        row(
+            "POST /api/v1/waves/{id}/pause",
+            [401, 403, 403, 403, 403, 403, 403, 403, 200],
+        ),
+        row(
+            "POST /api/v1/waves/{id}/resume",
+            [401, 403, 403, 403, 403, 403, 403, 403, 200],
+        ),
+        row(
+            "POST /api/v1/waves/{id}/cancel",
+            [401, 403, 403, 403, 403, 403, 403, 403, 202],
+        ),
         // Nobody is known there: a signature says whether it is right, and there is no such hook.
         row("POST /webhooks/{provider}/{hook_id}", [404; 9]),
         row("POST /webhooks/registry/{hook_id}", [404; 9]),
@@ -213,6 +244,9 @@ struct World {
     delivery: String,
     invitation: String,
     code: String,
+    /// One that runs.
+    wave: String,
+    paused_wave: String,
     /// Counts what was restored, for names that must be new.
     turn: usize,
 }
@@ -250,6 +284,8 @@ impl World {
             delivery: String::new(),
             invitation: String::new(),
             code: String::new(),
+            wave: String::new(),
+            paused_wave: String::new(),
             turn: 0,
         };
         world.put_member("revoked", "admin").await;
@@ -287,6 +323,7 @@ impl World {
         let repository = self
             .as_root(Method::PUT, "/api/v1/repositories/team/app", private())
             .await;
+        self.build_on_alpine().await;
         for path in [
             "/api/v1/registries/r.example.com",
             "/api/v1/namespaces/team/registries/r.example.com",
@@ -313,6 +350,29 @@ impl World {
             .await;
         self.invitation = text(&made["id"]);
         self.code = text(&made["code"]);
+        self.paused_wave = self.wave_of(&format!("a{}", self.turn)).await;
+        let id = WaveId::from(self.paused_wave.as_str());
+        assert!(self.app.store.pause_wave(&id, true, "root").await.unwrap());
+        self.wave = self.wave_of(&format!("b{}", self.turn)).await;
+    }
+
+    /// `team/app` holds a tag that was built on alpine, also after it was deleted.
+    async fn build_on_alpine(&self) {
+        if !self.app.store.base_graph().await.unwrap().targets().is_empty() {
+            return;
+        }
+        self.started().await;
+        let used = base_images::used(base_images::ALPINE, 'a');
+        base_images::pushed(&self.app, "r.example.com/team/app", &[used], 'd').await;
+    }
+
+    /// A wave that has begun, for a version of alpine that there was not before.
+    async fn wave_of(&self, name: &str) -> String {
+        let to = format!("sha256:{name:0>64}");
+        base_images::seen(&self.app, base_images::ALPINE, &to).await;
+        base_images::begun_wave(&self.app, base_images::ALPINE, &to)
+            .await
+            .to_string()
     }
 
     /// A build that was just started by hand.
@@ -325,6 +385,8 @@ impl World {
     fn address(&self, path: &str) -> String {
         let id = match path {
             path if path.ends_with("/retry") => &self.ended,
+            path if path.contains("/waves/") && path.ends_with("/resume") => &self.paused_wave,
+            path if path.contains("/waves/") => &self.wave,
             path if path.contains("/deliveries/") => &self.delivery,
             path if path.contains("/invitations/") => &self.invitation,
             _ => &self.build,
@@ -336,6 +398,7 @@ impl World {
             .replace("{host}", "r.example.com")
             .replace("{provider}", "github")
             .replace("{hook_id}", "none")
+            .replace("{image}", "alpine%3A3.20")
             .replace("{code}", &self.code)
             .replace("{id}", id)
     }
@@ -389,7 +452,13 @@ async fn lists_hold_what_is_private_for_those_alone_who_may_see_it() {
         .into_iter()
         .enumerate()
     {
-        for path in ["/api/v1/repositories", "/api/v1/builds"] {
+        for path in [
+            "/api/v1/repositories",
+            "/api/v1/builds",
+            "/api/v1/outdated",
+            "/api/v1/base-images/graph",
+            "/api/v1/base-images/alpine%3A3.20/consequences",
+        ] {
             let (_, list) = world.app.call(&world.tokens[index], Method::GET, path, None).await;
             assert_eq!(list.to_string().contains("team"), sees, "{path} by {}", CALLERS[index]);
         }

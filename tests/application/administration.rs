@@ -184,6 +184,7 @@ async fn a_worker_is_paused_and_asked_to_clean_up() {
         last_seen_at: now,
         paused: false,
         disk: None,
+        platform: String::new(),
     };
     app.store.worker_seen(&worker).await.unwrap();
     app.app().await;

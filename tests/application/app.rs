@@ -44,6 +44,7 @@ pub const HOOK_SECRET: &str = "canary-of-the-hook";
 
 pub struct App {
     pub store: Store,
+    pub intake: Intake,
     pub clock: Clock,
     /// Seconds by which its clock is ahead.
     ahead: Arc<AtomicI64>,
@@ -155,7 +156,7 @@ impl App {
         let engine = watch::Sender::new(EngineHealth::Up("20.10.24".to_owned()));
         let router = web::router(AppState {
             store: store.clone(),
-            intake,
+            intake: intake.clone(),
             vault,
             clock: clock.clone(),
             signals,
@@ -177,6 +178,7 @@ impl App {
         let server = AbortOnDropHandle::new(tokio::spawn(web::serve(listener, router, shutdown.clone())));
         Self {
             store,
+            intake,
             clock,
             ahead,
             logs,

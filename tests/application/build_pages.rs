@@ -59,6 +59,7 @@ async fn a_worker(app: &App) -> WorkerId {
         last_seen_at: app.clock.now(),
         paused: false,
         disk: None,
+        platform: String::new(),
     };
     app.store.worker_seen(&worker).await.unwrap();
     worker.id

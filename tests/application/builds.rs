@@ -135,7 +135,8 @@ async fn a_skipped_build_says_why() {
     let (_, ledger) = app.get("/api/v1/repositories/ann/app/deliveries").await;
     let entry = &ledger["items"][0];
     assert_eq!(entry["outcome"], "queued");
-    assert_eq!(entry["reason"], format!("build #1 of main; build #1 skipped: {reason}"));
+    let told = entry["reason"].as_str().unwrap();
+    assert!(told.ends_with(&format!("; build #1 skipped: {reason}")), "{told}");
     let page = app
         .browser("ann")
         .await

@@ -204,6 +204,7 @@ async fn a_queued_build_says_its_place_and_what_it_waits_for() {
         last_seen_at: now,
         paused: false,
         disk: None,
+        platform: String::new(),
     };
     app.store.worker_seen(&worker).await.unwrap();
     assert_eq!(shown(0).await, (json!(1), json!("a free worker")));

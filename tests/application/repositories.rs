@@ -18,7 +18,7 @@ async fn a_repository_is_read_back_with_every_field_of_the_interface() {
             "provider": "github", "url": "https://github.com/acme/app.git", "account": null, "submodules": true,
             "credentials_set": false,
         },
-        "links": [], "detect_base_images": true,
+        "links": [], "detect_base_images": true, "ignored_base_images": [],
         "limits": { "timeout_seconds": null, "memory_bytes": null, "cpus": null }, "build_secrets_set": [], "stars": 0, "pulls": 0, "last_build": null,
         "webhook": { "url": read["webhook"]["url"], "secret_set": true },
         "created_at": read["created_at"], "updated_at": read["updated_at"],
@@ -26,12 +26,12 @@ async fn a_repository_is_read_back_with_every_field_of_the_interface() {
             {
                 "id": read["rules"][0]["id"], "source_type": "branch", "source": "main", "docker_tag": "latest",
                 "dockerfile": "Dockerfile", "context": "/", "target": "", "autobuild": true, "cache": true, "paths": [],
-                "platforms": [], "build_args": {},
+                "platforms": [], "build_args": {}, "schedule": null,
             },
             {
                 "id": read["rules"][1]["id"], "source_type": "tag", "source": "/^v([0-9.]+)$/", "docker_tag": "{\\1}",
                 "dockerfile": "Dockerfile", "context": "/", "target": "", "autobuild": true, "cache": true, "paths": [],
-                "platforms": [], "build_args": {},
+                "platforms": [], "build_args": {}, "schedule": null,
             },
         ],
     });

@@ -187,6 +187,17 @@ async fn a_document_is_refused_by_exactly_the_field_at_fault() {
         ("/links", Some(json!(vec!["alpine"; 201])), "links"),
         ("/links", Some(json!("alpine")), "links"),
         ("/detect_base_images", Some(json!("true")), "detect_base_images"),
+        (
+            "/ignored_base_images",
+            Some(json!(["alpine", "a b"])),
+            "ignored_base_images[1]",
+        ),
+        (
+            "/ignored_base_images",
+            Some(json!(vec!["alpine"; 201])),
+            "ignored_base_images",
+        ),
+        ("/ignored_base_images", Some(json!(null)), "ignored_base_images"),
         ("/visibility", Some(json!(null)), "visibility"),
         ("/description", Some(json!("x".repeat(25_001))), "description"),
         ("/description", Some(json!(["x"])), "description"),

@@ -9,6 +9,7 @@ mod browser;
 
 mod access;
 mod account;
+mod base_images;
 mod builds;
 mod create;
 mod first_day;

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::{browser::Browser, parts::gate::Gate, routes, stage::Stage};
+use crate::{base_images, browser::Browser, parts::gate::Gate, routes, stage::Stage};
 
 /// Who looks at a page.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -91,6 +91,23 @@ const ORGANISATIONS: Pages = &[
     ("/invitations/{code}", "{invitation}", Admin),
 ];
 
+/// Of `admin/app`, which stands on `admin/base`, which has moved once.
+const BASE_IMAGES: Pages = &[
+    ("/bases", "/bases", Stranger),
+    ("/bases", "/bases", Admin),
+    ("/bases/graph", "/bases/graph", Stranger),
+    ("/bases/outdated", "/bases/outdated", Stranger),
+    ("/bases/image", "/bases/image?name={image}", Stranger),
+    ("/bases/image", "/bases/image?name={image}", Admin),
+    ("/waves", "/waves", Stranger),
+    ("/waves/{id}", "/waves/{wave}", Stranger),
+    ("/waves/{id}", "/waves/{wave}", Admin),
+    ("/builds/{id}", "/builds/{rebuild}", Stranger),
+    ("/r/{namespace}/{name}/bases", "/r/admin/app/bases", Stranger),
+    ("/r/{namespace}/{name}/bases", "/r/admin/app/bases", Admin),
+    ("/r/{namespace}/{name}", "/r/admin/app", Stranger),
+];
+
 const ADMINISTRATION: Pages = &[
     ("/admin/users", "/admin/users", Admin),
     ("/admin/organisations", "/admin/organisations", Admin),
@@ -106,6 +123,7 @@ const ELSEWHERE: &[&str] = &["/set-up"];
 /// Routes that answer something else than a page.
 const NO_PAGES: &[&str] = &[
     "/badge/{namespace}/{file}",
+    "/badge/{namespace}/{name}/bases.svg",
     "/sign-in/oidc",
     "/sign-in/oidc/callback",
     "/builds/{id}/log/lines",
@@ -123,6 +141,7 @@ fn every_page_is_looked_at() {
         FORMS,
         SETTINGS,
         ORGANISATIONS,
+        BASE_IMAGES,
         ADMINISTRATION,
     ]
     .concat();
@@ -170,6 +189,23 @@ async fn pages_that_make_and_change_a_repository_are_sound() {
     let stage = Stage::set().await;
     stage.app(json!({})).await;
     look_at(&stage, FORMS, &[]).await;
+}
+
+#[tokio::test]
+async fn pages_of_base_images_are_sound() {
+    let stage = base_images::set().await;
+    let gate = stage.gate();
+    let (base, app) = base_images::furnish(&stage, &gate).await;
+    base_images::move_base(&stage, &base, "two").await;
+    gate.reached_by(1).await;
+    let id = |value: &Value| value["id"].as_str().expect("an id").to_owned();
+    let names = [
+        ("{image}", format!("{}:latest", base.image)),
+        ("{wave}", id(&stage.server.list("/waves").await[0])),
+        ("{rebuild}", id(&stage.server.builds(&app.name).await[0])),
+    ];
+    look_at(&stage, BASE_IMAGES, &names).await;
+    gate.open().await;
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The pictures in README: three real pages, taken while they show something. scripts/screenshots.sh puts them into docs/.
+//! The pictures in README: four real pages, taken while they show something. scripts/screenshots.sh puts them into docs/.
 
 use std::fs;
 
@@ -17,8 +17,17 @@ const WINDOW: View = View {
 };
 
 #[tokio::test]
-async fn the_dashboard_a_build_and_the_page_that_makes_one_show_what_readme_says_of_them() {
+async fn the_dashboard_a_build_the_graph_and_the_page_that_makes_a_build_show_what_readme_says_of_them() {
     let stage = Stage::set().await;
+    let runtime = stage
+        .app_named("runtime", json!({ "description": "What all services are built on" }))
+        .await;
+    stage
+        .build(
+            &runtime,
+            &[("Dockerfile", &stage.dockerfile("RUN echo tools > /tools"))],
+        )
+        .await;
     for (name, description) in [
         ("gateway", "The one door to all services"),
         ("accounts", "Who is who, and who may what"),
@@ -26,7 +35,8 @@ async fn the_dashboard_a_build_and_the_page_that_makes_one_show_what_readme_says
         ("search", "Finds what people mean"),
     ] {
         let app = stage.app_named(name, json!({ "description": description })).await;
-        let dockerfile = stage.dockerfile("RUN echo compiling; echo linking\nCMD [\"true\"]");
+        let steps = "RUN echo compiling; echo linking\nCMD [\"true\"]";
+        let dockerfile = format!("FROM {}:latest\n{steps}\n", runtime.image);
         stage.build(&app, &[("Dockerfile", &dockerfile)]).await;
     }
     let failing = stage
@@ -54,6 +64,9 @@ async fn the_dashboard_a_build_and_the_page_that_makes_one_show_what_readme_says
     browser.go(&format!("/builds/{id}")).await;
     browser.sees_in("#log", "unused variable").await;
     keep(&browser, "build").await;
+    browser.go("/bases/graph").await;
+    browser.sees_in("#graph", "admin/search:latest").await;
+    keep(&browser, "graph").await;
     browser.go("/new").await;
     browser
         .fill("Address of the repository", "https://github.com/acme/website.git")

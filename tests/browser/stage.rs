@@ -42,6 +42,13 @@ impl Stage {
         }
     }
 
+    /// With some lines of hullworks.toml.
+    pub async fn with_settings(lines: &str) -> Self {
+        Self {
+            world: World::with_settings(lines).await,
+        }
+    }
+
     /// As on a machine's first day: there is no user, and the service has said how to make the first.
     pub async fn not_set_up() -> Self {
         let options = Options {

@@ -294,3 +294,131 @@ fn what_export_prints_apply_leaves_unchanged() {
     );
     assert!(server.requests("PUT").is_empty());
 }
+
+fn list(items: &[Value]) -> Answer {
+    Answer::Json(200, json!({"items": items, "next_cursor": null}))
+}
+
+#[test]
+fn base_images_are_listed_of_a_repository_of_everything_and_by_age() {
+    let server = Server::start(|request, _| match request.line.split([' ', '?']).nth(1) {
+        Some("/api/v1/repositories/team/app/base-images") => {
+            list(&[json!({"familiar": "alpine:3.20", "detected": true,
+            "linked": true, "ignored": false, "pinned": false, "followed": true, "watch": "watched",
+            "current": "sha256:0123456789abcdef", "outdated": false, "checked_at": null})])
+        }
+        Some("/api/v1/base-images") => list(&[
+            json!({"familiar": "alpine:3.20", "access": null, "targets": 3, "outdated": 1,
+            "current": "sha256:0123456789abcdef", "checked_at": null}),
+        ]),
+        Some("/api/v1/outdated") => list(&[
+            json!({"repository": "team/app", "source_type": "branch", "source_name": "main",
+            "base": "docker.io/library/alpine:3.20", "used": "sha256:aaaaaaaaaaaaaaaa", "current": "sha256:bbbbbbbbbbbbbbbb",
+            "behind_since": null}),
+        ]),
+        _ => Answer::Json(404, json!({"detail": "there is none"})),
+    });
+    let out = server.call(&["bases", "team/app"]).run().done();
+    assert_eq!(out, "alpine:3.20  up to date  detected, linked  0123456789ab\n");
+    let out = server.call(&["bases"]).run().done();
+    assert_eq!(out, "alpine:3.20  0123456789ab  3  1\n");
+    let out = server.call(&["bases", "--outdated"]).run().done();
+    assert_eq!(
+        out,
+        "team/app  branch main  alpine:3.20    aaaaaaaaaaaa  bbbbbbbbbbbb\n"
+    );
+    let out = server.call(&["bases", "--outdated", "--json"]).run().done();
+    assert_eq!(
+        serde_json::from_str::<Value>(&out).unwrap()["items"][0]["repository"],
+        "team/app"
+    );
+    server
+        .call(&["bases", "team/app", "--outdated"])
+        .run()
+        .refused(2, &["cannot be used with"]);
+}
+
+#[test]
+fn consequences_are_asked_for_by_the_name_that_people_write() {
+    let server = Server::start(|_, _| {
+        Answer::Json(
+            200,
+            json!({"items": [{"repository": "team/app", "source_type": "branch", "source_name": "main",
+                "images": ["r.example.com/team/app:latest"], "after": [], "cut": null}]}),
+        )
+    });
+    let out = server.call(&["consequences", "r.example.com:5000/base:1"]).run().done();
+    assert_eq!(out, "1  team/app  branch main  r.example.com/team/app:latest\n");
+    assert_eq!(
+        server.requests("GET")[0].line,
+        "GET /api/v1/base-images/r.example.com:5000%2Fbase:1/consequences"
+    );
+    server
+        .call(&["consequences", "Not An Image"])
+        .run()
+        .refused(2, &["is not an image name"]);
+}
+
+#[test]
+fn waves_are_listed_shown_and_steered() {
+    let server = Server::start(|request, _| {
+        let wave = json!({"id": "w1", "state": "running", "created_at": null, "counts": {"done": 1, "waiting": 2},
+            "moves": [{"image": "docker.io/library/alpine:3.20", "to": "sha256:0123456789abcdef"}],
+            "items": [{"state": "done", "repository": "team/app", "source_type": "branch", "source_name": "main",
+                "build": {"id": "b1", "number": 4, "status": "succeeded"}, "reason": ""}]});
+        match request.line.starts_with("GET /api/v1/waves?") {
+            true => list(&[wave]),
+            false => Answer::Json(200, wave),
+        }
+    });
+    let out = server.call(&["waves"]).run().done();
+    assert_eq!(out, "w1  running  alpine:3.20 to 0123456789ab    2 waiting, 1 done\n");
+    let out = server.call(&["waves", "show", "w1"]).run().done();
+    assert!(out.contains("done  team/app  branch main  #4 succeeded"), "{out}");
+    for word in ["pause", "resume", "cancel"] {
+        server.call(&["waves", word, "w1"]).run().done();
+    }
+    server.call(&["waves", "limit", "w1", "2"]).run().done();
+    server.call(&["waves", "limit", "w1", "default"]).run().done();
+    let lines = |method: &str| {
+        let requests = server.requests(method).into_iter();
+        requests
+            .map(|request| format!("{} {}", request.line, request.body))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        lines("POST"),
+        ["pause", "resume", "cancel"].map(|word| format!("POST /api/v1/waves/w1/{word} {{}}"))
+    );
+    assert_eq!(
+        lines("PUT"),
+        [
+            r#"PUT /api/v1/waves/w1 {"at_once":2}"#,
+            r#"PUT /api/v1/waves/w1 {"at_once":null}"#
+        ]
+    );
+    server
+        .call(&["waves", "pause", "../x"])
+        .run()
+        .refused(2, &["it is a wave's id"]);
+}
+
+#[test]
+fn a_log_of_a_rebuild_begins_with_what_it_follows() {
+    let server = Server::start(|request, _| {
+        let mut build = build("succeeded");
+        build["cause"] = json!({"kind": "base_image", "image": "docker.io/library/alpine:3.20", "from": null,
+            "to": "sha256:0123456789abcdef", "parent": null, "wave": "w1"});
+        match request.line.ends_with("/log") {
+            true => Answer::Json(200, json!("the log")),
+            false => Answer::Json(200, build),
+        }
+    });
+    let called = server.call(&["logs", "b1"]).run();
+    assert_eq!(called.code, Some(0), "{}", called.stderr);
+    assert_eq!(called.stdout, "\"the log\"");
+    assert_eq!(
+        called.stderr,
+        "built again because alpine:3.20 moved to 0123456789ab (wave w1)\n"
+    );
+}

@@ -107,9 +107,14 @@ fn check_repository(repository: &Repository, wrong: &mut Wrong) {
             wrong.at("source.credentials", "they are username and password, or ssh_key");
         }
     }
-    for (index, link) in repository.links.iter().enumerate() {
-        if let Err(error) = ImageReference::parse(link) {
-            wrong.at(&format!("links[{index}]"), error);
+    for (field, images) in [
+        ("links", &repository.links),
+        ("ignored_base_images", &repository.ignored_base_images),
+    ] {
+        for (index, image) in images.iter().enumerate() {
+            if let Err(error) = ImageReference::parse(image) {
+                wrong.at(&format!("{field}[{index}]"), error);
+            }
         }
     }
     for (index, rule) in repository.rules.iter().enumerate() {
@@ -200,7 +205,7 @@ mod tests {
         check(
             "
 repositories:
-  - {name: a/b, visibility: secret, source: {provider: git, url: x, webhook_secret: '${ABSENT}'}, links: ['A B']}
+  - {name: a/b, visibility: secret, source: {provider: git, url: x, webhook_secret: '${ABSENT}'}, links: ['A B'], ignored_base_images: ['C D']}
   - {name: a/b, source: {provider: github, url: x, credentials: {username: u}}}
   - name: App
     source: {provider: github, url: x}
@@ -214,6 +219,7 @@ registries:
                 "repositories[0] (a/b): visibility",
                 "repositories[0] (a/b): source.provider",
                 "repositories[0] (a/b): links[0]",
+                "repositories[0] (a/b): ignored_base_images[0]",
                 "repositories[1] (a/b): name: it is there twice",
                 "repositories[1] (a/b): source.credentials",
                 "repositories[2] (App): name",

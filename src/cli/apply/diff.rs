@@ -97,7 +97,7 @@ fn take_rules_after(document: &mut Value, count: usize) -> Vec<Value> {
     }
 }
 
-/// The document as `path -> value`, without what is only reported, with links in one spelling.
+/// The document as `path -> value`, without what is only reported, with images in one spelling.
 fn fields(document: &Value) -> BTreeMap<String, Value> {
     let mut found = BTreeMap::new();
     flatten("", document, &mut found);
@@ -108,9 +108,11 @@ fn fields(document: &Value) -> BTreeMap<String, Value> {
                 .iter()
                 .any(|field| path == field || path.starts_with(&format!("{field}.")))
     });
-    if let Some(Value::Array(links)) = found.get_mut("links") {
-        let names = links.iter().filter_map(Value::as_str).map(full_name);
-        *links = names.collect::<BTreeSet<_>>().into_iter().map(Value::String).collect();
+    for field in ["links", "ignored_base_images"] {
+        if let Some(Value::Array(images)) = found.get_mut(field) {
+            let names = images.iter().filter_map(Value::as_str).map(full_name);
+            *images = names.collect::<BTreeSet<_>>().into_iter().map(Value::String).collect();
+        }
     }
     found
 }
@@ -145,7 +147,7 @@ fn default_of(field: &str) -> Value {
         "visibility" => json!("public"),
         "description" | "target" => json!(""),
         "submodules" | "detect_base_images" | "autobuild" | "cache" => json!(true),
-        "links" | "rules" | "paths" | "platforms" | "trusted_realms" => json!([]),
+        "links" | "ignored_base_images" | "rules" | "paths" | "platforms" | "trusted_realms" => json!([]),
         "dockerfile" => json!("Dockerfile"),
         "context" => json!("/"),
         "time_zone" => json!("UTC"),
@@ -181,6 +183,7 @@ mod tests {
                 "context": "/", "autobuild": true, "cache": true, "target": "", "paths": [], "platforms": [],
                 "build_args": {"A": "1"}, "schedule": null}],
             "links": ["docker.io/library/alpine:3.20"], "detect_base_images": true,
+            "ignored_base_images": ["docker.io/library/busybox:1"],
             "limits": {"timeout_seconds": null, "memory_bytes": null, "cpus": null}, "stars": 4, "pulls": 9,
             "created_at": "2026-01-01T00:00:00Z", "webhook": {"url": "http://x", "secret_set": true}, "last_build": null,
         })
@@ -191,7 +194,7 @@ mod tests {
             "source": {"provider": "github", "url": "https://github.com/acme/app.git"},
             "rules": [{"source_type": "branch", "source": "main", "docker_tag": "latest", "dockerfile": "Dockerfile",
                 "context": "/", "autobuild": true, "cache": true, "build_args": {"A": "1"}}],
-            "links": ["alpine:3.20"],
+            "links": ["alpine:3.20"], "ignored_base_images": ["busybox:1"],
         })
     }
 

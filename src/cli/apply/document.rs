@@ -39,6 +39,8 @@ pub struct Repository {
     pub links: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detect_base_images: Option<bool>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignored_base_images: Vec<String>,
     #[serde(default, skip_serializing_if = "Limits::is_empty")]
     pub limits: Limits,
     /// Values for `RUN --mount=type=secret`; null keeps a stored one, names left out go.

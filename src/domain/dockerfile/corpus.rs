@@ -524,7 +524,7 @@ pub(crate) const CASES: &[Case] = &[
         "FROM a\nONBUILD COPY --from=b c d",
         &["1 from docker.io/library/a:latest"],
     ),
-    built(
+    case(
         "ONBUILD of a stage that another stands on",
         "FROM r.example/base:1 AS a\nONBUILD COPY --from=r.example/tools /mark /x\nFROM a\nRUN echo",
         &["1 from r.example/base:1", "2 copy r.example/tools:latest"],

@@ -313,7 +313,7 @@ mod tests {
             let started = Instant::now();
             images_of(hostile.as_bytes());
             let took = started.elapsed();
-            assert!(took < Duration::from_secs(5), "{took:?}: {:?}", &hostile[..60]);
+            assert!(took < Duration::from_secs(15), "{took:?}: {:?}", &hostile[..60]);
         }
     }
 }

@@ -29,7 +29,7 @@ async fn an_image_bears_its_tags_labels_and_arguments_and_steps_are_listed() {
     assert_eq!(image["Config"]["Labels"]["a"], "b");
     assert!(first.log.text().contains("hello world\n"), "{}", first.log.text());
     let steps = first.log.steps();
-    assert_eq!(steps[2].name, "[3/4] RUN echo hello $WHO");
+    assert_eq!(steps[2].name, "[3/5] RUN echo hello $WHO");
     assert!(
         steps
             .iter()
@@ -107,7 +107,7 @@ async fn a_failed_step_is_named_and_leaves_no_container() {
     let base = busybox(&engine).await;
     let dockerfile = format!("FROM {}\nRUN echo about to fail; exit 7\n", base.0);
     let run = build(&engine, &spec(Builder::Classic), MemoryContext::new(&dockerfile)).await;
-    let message = "the step `[2/2] RUN echo about to fail; exit 7` failed with exit code 7";
+    let message = "the step `[2/3] RUN echo about to fail; exit 7` failed with exit code 7";
     assert_eq!(run.error(), &EngineError::Step(message.to_owned()));
     assert!(run.log.text().contains("about to fail\n"));
     assert!(run.log.steps()[1].error.is_some());

@@ -9,6 +9,7 @@ use super::{
     super::{Builder, Engine, EngineConfig, EngineError, http::Address, info::gone},
     support::{Log, MemoryContext, SOCKET, build, engine, spec},
 };
+use crate::domain::platform::canonical_platform;
 
 fn engine_at(directory: &TempDir) -> (Engine, std::path::PathBuf) {
     let socket = directory.path().join("socket");
@@ -23,6 +24,8 @@ async fn the_engine_says_what_it_is() {
         info.buildkit && !info.version.is_empty() && info.api_version.starts_with("1."),
         "{info:?}"
     );
+    let machine = format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH);
+    assert_eq!(Some(info.platform), canonical_platform(&machine));
 }
 
 #[tokio::test]

@@ -154,6 +154,7 @@ pub(in crate::store) const UNDER_WAY: &str = "select id, number, status = 'queue
      and id = (select max(id) from builds where repository_id = $1 and source_name = $3 and rule_id = $2 and source_type = $4) \
      order by id";
 
+/// In the order of the columns of [`UNDER_WAY`].
 type WaitingRow = (
     String,
     i64,

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use chrono::TimeDelta;
+
 use super::*;
 use crate::domain::{
     build::{Ending, Phase, Step},
@@ -108,6 +110,36 @@ async fn a_delivery_that_builds_nothing_is_told_on_its_repository_alone() {
         accept(&store, delivery(&repository, vec![])).await;
         assert_eq!(store.activity(&everything).await.unwrap(), before.0);
         assert_ne!(store.activity(&of_it).await.unwrap(), before.1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_moves_among_base_images_and_in_a_wave_is_told() {
+    on_both(|store| async move {
+        let nothing = store.activity(&ActivityOf::BaseImages).await.unwrap();
+        let moved = WaveMove {
+            image: "docker.io/library/alpine:3.20".to_owned(),
+            access: String::new(),
+            from: None,
+            to: "sha256:2".to_owned(),
+            parent: None,
+            is_inner: false,
+        };
+        let wave = store.add_move(&moved, TimeDelta::zero(), at(1)).await.unwrap();
+        let of_wave = ActivityOf::Wave(wave.clone());
+        let settling = (
+            store.activity(&ActivityOf::BaseImages).await.unwrap(),
+            store.activity(&of_wave).await.unwrap(),
+        );
+        assert_ne!(settling.0, nothing);
+        assert_eq!(store.activity(&of_wave).await.unwrap(), settling.1);
+        store.begin_settled_wave(at(2)).await.unwrap().unwrap();
+        assert_ne!(store.activity(&ActivityOf::BaseImages).await.unwrap(), settling.0);
+        let running = store.activity(&of_wave).await.unwrap();
+        assert_ne!(running, settling.1);
+        store.throttle_wave(&wave, Some(2)).await.unwrap();
+        assert_ne!(store.activity(&of_wave).await.unwrap(), running);
     })
     .await;
 }

@@ -204,7 +204,10 @@ async fn what_is_asked_often_is_answered_from_an_index() {
             path_filter_sql::UNDER_WAY_BETWEEN,
             "INDEX builds_by_ref (repository_id=? AND rule_id=? AND source_name=? AND source_type=?)",
         ),
-        (path_filter_sql::NOT_BUILT, "INDEX builds_by_rule (rule_id=?)"),
+        (
+            path_filter_sql::NOT_BUILT,
+            "INDEX builds_by_repository_source (repository_id=? AND source_name=?)",
+        ),
         (builds::COUNT_BY_STATUS, "COVERING INDEX builds_by_status"),
         (
             builds::COUNT_QUEUED_BETWEEN,

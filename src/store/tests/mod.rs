@@ -2,6 +2,7 @@
 
 mod activity;
 mod audit;
+mod bases_seen;
 mod build_history;
 mod builds;
 mod database;
@@ -134,6 +135,7 @@ pub(super) fn change(name: &str) -> RepositoryChange {
         rules: vec![rule("main", "latest")],
         links: vec![],
         detect_base_images: true,
+        ignored_base_images: vec![],
         limits: Default::default(),
         build_secrets: None,
         credentials: SourceSecret::Keep,

@@ -160,11 +160,11 @@ async fn what_was_built_last_is_found_by_its_place_in_the_order_of_pushes() {
             first.get_or_insert(id);
             let expected = match n {
                 1 => Earlier::Nothing,
-                n => Earlier::Built(BuiltCommit {
+                n => Earlier::Built(Box::new(BuiltCommit {
                     number: i64::from(n) - 1,
                     commit: sha(n),
                     plan: leased.build.plan.clone(),
-                }),
+                })),
             };
             assert_eq!(store.built_before(&leased.build).await.unwrap(), expected);
             end(&store, &leased.lease, SUCCEEDED).await;
@@ -183,7 +183,7 @@ async fn what_was_built_last_is_found_by_its_place_in_the_order_of_pushes() {
         let Earlier::Built(built) = store.built_before(&build).await.unwrap() else {
             panic!("something was built")
         };
-        assert_eq!((built.number, built.commit), (3, sha(4)));
+        assert_eq!((built.number, &built.commit), (3, &sha(4)));
     })
     .await;
 }
@@ -218,6 +218,9 @@ async fn other_branches_rules_and_tags_do_not_count() {
     .await;
 }
 
+/// A name, how the builds before ended (nothing: they run), and what is found: the number of what was built, or of what is open.
+type Row = (&'static str, Vec<Option<Ending>>, Result<Option<i64>, i64>);
+
 /// What is found before a build that comes after others, which ended like this.
 async fn earlier_after(store: &Store, repository: &Repository, endings: Vec<Option<Ending>>) -> Earlier {
     let mut commit = 1;
@@ -237,8 +240,7 @@ async fn earlier_after(store: &Store, repository: &Repository, endings: Vec<Opti
 #[tokio::test]
 async fn what_is_not_known_to_be_built_is_open() {
     on_both(|store| async move {
-        // How the builds before it ended (nothing: they run), and what is found: the number of what was built, or is open.
-        let table: Vec<(&str, Vec<Option<Ending>>, Result<Option<i64>, i64>)> = vec![
+        let table: Vec<Row> = vec![
             ("skipped", vec![Some(skipped())], Ok(None)),
             ("failed", vec![Some(failed())], Err(1)),
             ("failed-skipped", vec![Some(failed()), Some(skipped())], Err(1)),

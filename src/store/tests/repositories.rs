@@ -66,8 +66,14 @@ async fn what_is_saved_is_what_is_read() {
         }
         assert!(store.repository_of_hook(&HookId::new()).await.unwrap().is_none());
         assert!(store.repository(&RepositoryId::new()).await.unwrap().is_none());
-        let graph = store.image_links().await.unwrap();
-        assert_eq!(graph, [(full.name, full.image, repository.links)]);
+        let declared = DeclaredImages {
+            id: repository.id,
+            name: full.name,
+            image: full.image,
+            links: repository.links,
+            rules: repository.rules,
+        };
+        assert_eq!(store.declared_images(&Sight::Everything).await.unwrap(), [declared]);
     })
     .await;
 }

@@ -82,6 +82,7 @@ async fn workers_are_those_that_were_seen_lately() {
             last_seen_at: at(seen),
             paused: false,
             disk: None,
+            platform: String::new(),
         };
         let (old, new) = (worker("a", 1), worker("b", 5));
         store.worker_seen(&old).await.unwrap();
@@ -93,6 +94,31 @@ async fn workers_are_those_that_were_seen_lately() {
         };
         store.worker_seen(&old).await.unwrap();
         assert_eq!(store.workers_since(at(5)).await.unwrap(), [old, new]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_platform_of_a_worker_stays_while_it_does_not_say_it() {
+    on_both(|store| async move {
+        let mut worker = Worker {
+            id: crate::domain::ids::WorkerId::new(),
+            name: "a".to_owned(),
+            concurrency: 2,
+            started_at: at(0),
+            last_seen_at: at(1),
+            paused: false,
+            disk: None,
+            platform: String::new(),
+        };
+        store.worker_seen(&worker).await.unwrap();
+        assert_eq!(store.worker_platforms(at(0)).await.unwrap(), [""]);
+        for said in ["linux/arm64", ""] {
+            worker.platform = said.to_owned();
+            store.worker_seen(&worker).await.unwrap();
+            assert_eq!(store.worker_platforms(at(0)).await.unwrap(), ["linux/arm64"]);
+            assert_eq!(store.workers_since(at(0)).await.unwrap()[0].platform, "linux/arm64");
+        }
     })
     .await;
 }

@@ -533,10 +533,8 @@ async fn a_wave_is_paused_throttled_and_canceled_as_one() {
             None,
             "it has ended"
         );
-        let counts = store
-            .count_wave_items(&store.waves(None, 10).await.unwrap())
-            .await
-            .unwrap();
+        let waves = store.waves_seen((&Sight::Everything, false), None, 10).await.unwrap();
+        let counts = store.count_wave_items_seen(&waves, &Sight::Everything).await.unwrap();
         assert_eq!(
             counts
                 .iter()

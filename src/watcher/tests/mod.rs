@@ -112,6 +112,7 @@ impl World {
             rules: rules.iter().map(|(source, tag)| rule(source, tag)).collect(),
             links: vec![],
             detect_base_images: true,
+            ignored_base_images: vec![],
             limits: Default::default(),
             build_secrets: None,
             credentials: SourceSecret::Keep,

@@ -257,7 +257,7 @@ async fn list(
         sight: caller.sight(),
         ..filter_of(&page, &selection)
     };
-    page_of_builds(&web, &page, &filter).await
+    page_of_builds(&web, &caller, &page, &filter).await
 }
 
 /// The builds of a repository, newest first.
@@ -282,7 +282,7 @@ async fn list_of_repository(
         sight: Sight::Everything,
         ..filter_of(&page, &selection)
     };
-    page_of_builds(&web, &page, &filter).await
+    page_of_builds(&web, &caller, &page, &filter).await
 }
 
 fn filter_of(page: &Page, selection: &BuildSelection) -> BuildFilter {
@@ -293,8 +293,14 @@ fn filter_of(page: &Page, selection: &BuildSelection) -> BuildFilter {
     }
 }
 
-async fn page_of_builds(web: &Web, page: &Page, filter: &BuildFilter) -> Result<Json<List<BuildDocument>>, Problem> {
-    let fetched = web.store.builds(filter).await?;
+async fn page_of_builds(
+    web: &Web,
+    caller: &Caller,
+    page: &Page,
+    filter: &BuildFilter,
+) -> Result<Json<List<BuildDocument>>, Problem> {
+    let mut fetched = web.store.builds(filter).await?;
+    hide_parents(web, caller, &mut fetched).await?;
     let workers = Workers::look_up(web).await?;
     Ok(Json(page.cut(
         fetched,
@@ -315,8 +321,32 @@ async fn read(
     Segments(id): Segments<String>,
     Query(()): Query<()>,
 ) -> Result<Json<BuildDocument>, Problem> {
-    let build = visible_build(&web, &caller, &id).await?;
+    let mut build = visible_build(&web, &caller, &id).await?;
+    hide_parents(&web, &caller, std::slice::from_mut(&mut build)).await?;
     Ok(Json(Workers::look_up(&web).await?.show(build)))
+}
+
+/// A build that followed from a private one must not tell of that to those who may not see it.
+pub async fn hide_parents(web: &Web, caller: &Caller, builds: &mut [Build]) -> Result<(), Problem> {
+    let parents: Vec<BuildId> = builds.iter().filter_map(parent).map(BuildId::from).collect();
+    if parents.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<&BuildId> = parents.iter().collect();
+    let readable = web.store.readable_builds(&ids, &caller.sight()).await?;
+    for build in builds {
+        if let Cause::BaseImage { parent, .. } = &mut build.cause {
+            parent.take_if(|parent| !readable.iter().any(|id| id.as_str() == parent));
+        }
+    }
+    Ok(())
+}
+
+fn parent(build: &Build) -> Option<&str> {
+    match &build.cause {
+        Cause::BaseImage { parent, .. } => parent.as_deref(),
+        _ => None,
+    }
 }
 
 /// A body without any field.
@@ -344,7 +374,8 @@ async fn cancel(
     let (build, user) = writable_build(&web, &caller, &id).await?;
     let Empty {} = body.checked()?;
     cancel_build(&web, &build, origin.actor(&user.name)).await?;
-    let build = visible_build(&web, &caller, &id).await?;
+    let mut build = visible_build(&web, &caller, &id).await?;
+    hide_parents(&web, &caller, std::slice::from_mut(&mut build)).await?;
     Ok((StatusCode::ACCEPTED, Json(Workers::look_up(&web).await?.show(build))))
 }
 

@@ -15,7 +15,7 @@ use crate::{
         repository::{Repository, RepositoryName, Source},
     },
     secrets,
-    store::{Actor, NewRepository, RepositoryChange, SourceSecret},
+    store::{Actor, NewRepository, RepositoryChange, Sight, SourceSecret},
     tokens,
     web::{Web, auth::Caller, problem::Problem},
 };
@@ -50,13 +50,14 @@ pub async fn save(
     input: &RepositoryInput,
     expected: Expected,
 ) -> Result<Saved, Problem> {
+    let sight = sight_of(web, actor).await?;
     for _ in 0..ATTEMPTS {
         let existing = web.store.repository_named(name).await?;
         check_expected(expected, existing.as_ref())?;
         let id = existing
             .as_ref()
             .map_or_else(RepositoryId::new, |repository| repository.id.clone());
-        let mut change = checked_change(web, name, input, &id, existing.as_ref()).await?;
+        let mut change = checked_change(web, &sight, name, input, (&id, existing.as_ref())).await?;
         if let Expected::ChangedAt(at) = expected {
             change.last_changed = Some(at);
         }
@@ -73,6 +74,8 @@ pub async fn save(
         if let Some(saved) = web.store.put_repository(known, &new, &change).await? {
             // It may be private now.
             web.signals.access_changed();
+            // It may stand on other images now.
+            web.signals.base_images_changed();
             web.signals.schedules_changed();
             web.store
                 .record_contribution(&actor.name, &saved.repository.id, new.now)
@@ -89,6 +92,12 @@ pub async fn save(
     Err(Problem::conflict(
         "somebody else keeps changing this repository; try again",
     ))
+}
+
+/// What whoever changes something may see.
+async fn sight_of(web: &Web, actor: &Actor) -> Result<Sight, Problem> {
+    let user = web.store.user_named(&actor.name).await?;
+    Ok(user.map_or(Sight::Public, |user| Caller::User(user).sight()))
 }
 
 /// Writes down what a change did, by the names of the fields; nothing where it did nothing.
@@ -141,6 +150,10 @@ fn changed_fields(before: &Repository, after: &Repository) -> Vec<&'static str> 
             "detect_base_images",
             before.detect_base_images != after.detect_base_images,
         ),
+        (
+            "ignored_base_images",
+            before.ignored_base_images != after.ignored_base_images,
+        ),
         ("limits", before.limits != after.limits),
     ];
     fields
@@ -184,12 +197,15 @@ fn check_expected(expected: Expected, existing: Option<&Repository>) -> Result<(
 /// Finds every fault that saving would find in a document, and saves nothing: 422.
 pub async fn check(
     web: &Web,
+    caller: &Caller,
     name: &RepositoryName,
     input: &RepositoryInput,
     existing: Option<&Repository>,
 ) -> Result<(), Problem> {
     let id = existing.map_or_else(RepositoryId::new, |repository| repository.id.clone());
-    checked_change(web, name, input, &id, existing).await.map(drop)
+    checked_change(web, &caller.sight(), name, input, (&id, existing))
+        .await
+        .map(drop)
 }
 
 /// A repository as a document that can be edited and saved again.

@@ -39,6 +39,8 @@ pub struct RepositoryDocument {
     /// Base images linked by hand, fully named.
     links: Vec<String>,
     detect_base_images: bool,
+    /// Base images whose moves it does not follow, fully named.
+    ignored_base_images: Vec<String>,
     limits: LimitsDocument,
     /// Names of the secrets that builds may mount; only for those who may change the repository.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -157,6 +159,7 @@ pub async fn show(
         description: repository.description,
         links: repository.links,
         detect_base_images: repository.detect_base_images,
+        ignored_base_images: repository.ignored_base_images,
         limits: repository.limits.into(),
         build_secrets_set: is_editor.then_some(repository.build_secrets),
         webhook,
@@ -252,6 +255,9 @@ pub struct RepositoryInput {
     pub links: Vec<String>,
     #[serde(default = "yes")]
     pub detect_base_images: bool,
+    /// Base images, detected or linked, that it is not to be built again for.
+    #[serde(default)]
+    pub ignored_base_images: Vec<String>,
     /// What its builds may use, below what the server allows.
     #[serde(default, deserialize_with = "object")]
     pub limits: LimitsDocument,

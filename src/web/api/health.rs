@@ -12,6 +12,7 @@ use crate::{
     domain::engine_health::EngineHealth,
     web::{
         Web,
+        base_images::count_outdated,
         metrics::{Format, Snapshot},
         parameters::Query,
         problem::{FieldError, Problem},
@@ -83,6 +84,9 @@ async fn render_metrics(
     let format = Format::accepted(&headers);
     let snapshot = Snapshot {
         builds: web.store.count_builds().await?,
+        watched: web.store.watched_images().await?,
+        outdated: count_outdated(&web).await?,
+        open_waves: web.store.open_waves().await?.len(),
         workers: web.store.workers_since(alive_since(web.clock.now())).await?.len(),
         engine_up: matches!(*web.engine.borrow(), EngineHealth::Up(_)),
     };

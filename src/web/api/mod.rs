@@ -1,6 +1,7 @@
 //! The HTTP API under `/api/v1`, one file per resource, and its own description.
 
 mod audit;
+mod base_images;
 pub mod builds;
 mod changes;
 pub mod deliveries;
@@ -18,6 +19,7 @@ mod save;
 mod stars;
 mod text_pieces;
 pub mod triggers;
+mod waves;
 
 pub use self::{
     changes::{Expected, check, delete, document_of, save, start_first_builds},

@@ -12,7 +12,8 @@ use utoipa::{
 use utoipa_axum::router::OpenApiRouter;
 
 use super::{
-    audit, builds, deliveries, health, logs, members, organisations, polls, registries, repositories, stars, triggers,
+    audit, base_images, builds, deliveries, health, logs, members, organisations, polls, registries, repositories,
+    stars, triggers, waves,
 };
 use crate::web::{
     Web,
@@ -65,6 +66,8 @@ pub fn described_routes() -> OpenApiRouter<Web> {
         .merge(organisations::routes())
         .merge(members::routes())
         .merge(audit::routes())
+        .merge(base_images::routes())
+        .merge(waves::routes())
         .merge(webhooks::routes())
         .merge(registry_webhooks::routes())
 }

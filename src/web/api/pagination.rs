@@ -1,4 +1,4 @@
-//! Lists, newest first, a page at a time.
+//! Lists, a page at a time: newest first, or sorted by a text.
 
 use serde::Serialize;
 
@@ -9,6 +9,7 @@ use crate::web::{
 
 const DEFAULT_LIMIT: u32 = 50;
 const LARGEST_LIMIT: u32 = 200;
+const NO_CURSOR: &str = "it is the `next_cursor` of an earlier page";
 
 /// Which part of a list is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,16 +42,58 @@ impl FromParameters for Page {
     const NAMES: &'static [&'static str] = &["limit", "cursor"];
 
     fn take_from(parameters: &mut Parameters) -> Result<Self, FieldError> {
-        let limit = match parameters.take("limit")? {
-            None => DEFAULT_LIMIT,
-            Some(text) => text
-                .parse()
-                .ok()
-                .filter(|limit| (1..=LARGEST_LIMIT).contains(limit))
-                .ok_or_else(|| FieldError::new("limit", format!("it is a number from 1 to {LARGEST_LIMIT}")))?,
-        };
-        let cursor = parameters.take_id("cursor", "it is the `next_cursor` of an earlier page")?;
+        let limit = take_limit(parameters)?;
+        let cursor = parameters.take_id("cursor", NO_CURSOR)?;
         Ok(Self { limit, cursor })
+    }
+}
+
+/// Which part of a list is wanted that is sorted by a text, such as a name, and not kept in pages by the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SortedPage {
+    limit: u32,
+    /// The text after which the page begins.
+    after: Option<String>,
+}
+
+impl SortedPage {
+    /// Cuts a sorted list to the page. `key`: what it is sorted by, different for each.
+    pub fn cut<T, U>(&self, rows: Vec<T>, key: impl Fn(&T) -> String, show: impl FnMut(T) -> U) -> List<U> {
+        let mut rows = rows;
+        rows.retain(|row| self.after.as_ref().is_none_or(|after| key(row) > *after));
+        let limit = self.limit as usize;
+        let has_more = rows.len() > limit;
+        rows.truncate(limit);
+        let next_cursor = rows.last().filter(|_| has_more).map(|last| hex::encode(key(last)));
+        List {
+            items: rows.into_iter().map(show).collect(),
+            next_cursor,
+        }
+    }
+}
+
+impl FromParameters for SortedPage {
+    const NAMES: &'static [&'static str] = &["limit", "cursor"];
+
+    fn take_from(parameters: &mut Parameters) -> Result<Self, FieldError> {
+        let limit = take_limit(parameters)?;
+        let text = |cursor: &String| hex::decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let after = match parameters.take("cursor")? {
+            None => None,
+            Some(cursor) => Some(text(&cursor).ok_or_else(|| FieldError::new("cursor", NO_CURSOR))?),
+        };
+        Ok(Self { limit, after })
+    }
+}
+
+fn take_limit(parameters: &mut Parameters) -> Result<u32, FieldError> {
+    match parameters.take("limit")? {
+        None => Ok(DEFAULT_LIMIT),
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|limit| (1..=LARGEST_LIMIT).contains(limit))
+            .ok_or_else(|| FieldError::new("limit", format!("it is a number from 1 to {LARGEST_LIMIT}"))),
     }
 }
 

@@ -1,12 +1,11 @@
 //! Checks a repository document and turns it into a change of the store. Every fault is found before anything is answered,
 //! so that a person corrects a document once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use super::document::{CredentialsInput, RepositoryInput, RuleInput, SourceInput};
 use crate::{
     domain::{
-        base_graph::circle_through,
         ids::{RepositoryId, RuleId},
         image::ImageReference,
         limits::Limits,
@@ -16,9 +15,10 @@ use crate::{
         source_url::SourceUrl,
     },
     secrets::{self, SourceCredentials},
-    store::{RepositoryChange, SourceSecret},
+    store::{RepositoryChange, Sight, SourceSecret},
     web::{
         Web,
+        base_images::check_circle,
         problem::{FieldError, Problem},
     },
 };
@@ -31,13 +31,13 @@ const LONGEST_DESCRIPTION: usize = 25_000;
 
 /// Checks a document against everything that can be known now; 422 with every field at fault.
 ///
-/// `id` is what the secrets are sealed for: the stored repository's, or the one it gets if it is new.
+/// `sight`: what whoever saves it may see. `id` is what the secrets are sealed for: the stored repository's, or the one it gets if it is new.
 pub async fn checked_change(
     web: &Web,
+    sight: &Sight,
     name: &RepositoryName,
     input: &RepositoryInput,
-    id: &RepositoryId,
-    existing: Option<&Repository>,
+    (id, existing): (&RepositoryId, Option<&Repository>),
 ) -> Result<RepositoryChange, Problem> {
     let mut errors = Vec::new();
     check_names(name, input, &mut errors);
@@ -51,14 +51,12 @@ pub async fn checked_change(
         .enumerate()
         .map(|(index, rule)| checked_rule(index, rule, &mut errors))
         .collect();
-    let links = check_links(&input.links, &mut errors);
+    let links = check_images("links", &input.links, &mut errors);
+    let ignored_base_images = check_images("ignored_base_images", &input.ignored_base_images, &mut errors);
     let limits = check_limits(input, &mut errors);
     let build_secrets = seal_build_secrets(web, id, input, existing, &mut errors);
     check_build_args(input, existing, &mut errors);
     check_credentials_stay(input, existing, &mut errors);
-    if errors.is_empty() {
-        check_circle(web, name, image.as_deref(), &links, &mut errors).await?;
-    }
     let visibility = match (input.visibility, existing) {
         (Some(visibility), _) => visibility,
         // Whoever does not speak of it does not make public what was private.
@@ -70,7 +68,7 @@ pub async fn checked_change(
         return Err(Problem::invalid(errors));
     };
     let seal = |secret: &String| web.vault.seal(&secrets::webhook_secret(id.as_str()), secret);
-    Ok(RepositoryChange {
+    let change = RepositoryChange {
         name: name.clone(),
         visibility,
         description: input.description.clone(),
@@ -82,12 +80,17 @@ pub async fn checked_change(
         rules,
         links,
         detect_base_images: input.detect_base_images,
+        ignored_base_images,
         limits,
         build_secrets,
         credentials,
         webhook_secret: input.source.webhook_secret.as_ref().map(seal),
         last_changed: None,
-    })
+    };
+    match check_circle(web, sight, &change, existing).await? {
+        None => Ok(change),
+        Some(error) => Err(Problem::invalid(vec![error])),
+    }
 }
 
 /// Stored credentials are for the host that they were given for: whoever moves the source elsewhere must give them again,
@@ -128,6 +131,7 @@ fn check_sizes(input: &RepositoryInput, errors: &mut Vec<FieldError>) {
     for (field, count) in [
         ("rules", input.rules.len()),
         ("links", input.links.len()),
+        ("ignored_base_images", input.ignored_base_images.len()),
         (
             "build_secrets",
             input.build_secrets.as_ref().map_or(0, |secrets| secrets.0.len()),
@@ -245,12 +249,12 @@ fn checked_rule(index: usize, input: &RuleInput, errors: &mut Vec<FieldError>) -
 }
 
 /// Fully named, sorted, each once.
-fn check_links(links: &[String], errors: &mut Vec<FieldError>) -> Vec<String> {
-    let mut named = Vec::with_capacity(links.len());
-    for (index, link) in links.iter().enumerate() {
-        match ImageReference::parse(link) {
+fn check_images(field: &str, images: &[String], errors: &mut Vec<FieldError>) -> Vec<String> {
+    let mut named = Vec::with_capacity(images.len());
+    for (index, image) in images.iter().enumerate() {
+        match ImageReference::parse(image) {
             Ok(image) => named.push(image.to_string()),
-            Err(error) => errors.push(FieldError::new(format!("links[{index}]"), error.to_string())),
+            Err(error) => errors.push(FieldError::new(format!("{field}[{index}]"), error.to_string())),
         }
     }
     named.sort();
@@ -316,42 +320,4 @@ fn check_build_args(input: &RepositoryInput, existing: Option<&Repository>, erro
             errors.push(FieldError::new(format!("rules[{index}].build_args.{name}"), message));
         }
     }
-}
-
-/// Images that stand on each other in a circle would rebuild each other for ever. Compared without tags.
-async fn check_circle(
-    web: &Web,
-    name: &RepositoryName,
-    image: Option<&str>,
-    links: &[String],
-    errors: &mut Vec<FieldError>,
-) -> Result<(), Problem> {
-    let full_name = |text: &str| ImageReference::parse(text).map_or_else(|_| text.to_owned(), |image| image.name());
-    let own = |name: &RepositoryName, image: Option<&str>| match image {
-        Some(image) => full_name(image),
-        None => full_name(&default_image(name, web.settings.default_registry.as_deref())),
-    };
-    let mut stands_on: HashMap<String, Vec<String>> = HashMap::new();
-    for (other, image, links) in web.store.image_links().await? {
-        if other != *name {
-            let bases = links.iter().map(|link| full_name(link));
-            stands_on
-                .entry(own(&other, image.as_deref()))
-                .or_default()
-                .extend(bases);
-        }
-    }
-    let start = own(name, image);
-    stands_on
-        .entry(start.clone())
-        .or_default()
-        .extend(links.iter().map(|link| full_name(link)));
-    if let Some(circle) = circle_through(&start, &stands_on) {
-        let message = format!(
-            "the images would stand on each other in a circle: {}",
-            circle.join(" -> ")
-        );
-        errors.push(FieldError::new("links", message));
-    }
-    Ok(())
 }

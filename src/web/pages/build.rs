@@ -5,6 +5,7 @@ use axum::{Router, extract::State, routing::get};
 use url::Url;
 
 use super::{
+    build_bases::BuildBases,
     build_failure::{FailureView, LineView},
     build_log::line_parameter,
     build_steps::Timeline,
@@ -59,6 +60,7 @@ struct BuildPage {
     build: BuildView,
     failure: Option<FailureView>,
     timeline: Timeline,
+    bases: BuildBases,
     log: LogView,
 }
 
@@ -87,7 +89,6 @@ struct BuildView {
     digest: Option<String>,
     /// What to type to get the image; none before it is there.
     pull: Option<String>,
-    base_images: Vec<(String, Option<String>)>,
     queued: When,
     started: Option<When>,
     finished: Option<When>,
@@ -140,6 +141,7 @@ async fn page(
         true => None,
         false => FailureView::of(&web, &build, &outline).await?,
     };
+    let bases = BuildBases::of(&web, &viewer.caller, &build, repository.as_ref()).await?;
     let timeline = Timeline::new(&build, &outline, viewer.now);
     let build = BuildView::new(build, repository.as_ref(), &workers, &viewer);
     render(&BuildPage {
@@ -147,6 +149,7 @@ async fn page(
         build,
         failure,
         timeline,
+        bases,
         log,
     })
 }
@@ -225,11 +228,6 @@ impl BuildView {
             image: build.plan.image,
             tags: build.plan.tags,
             digest: build.digest,
-            base_images: build
-                .base_images
-                .into_iter()
-                .map(|image| (image.name, image.digest))
-                .collect(),
             queued: When::new(build.queued_at, now),
             started: build.started_at.map(|at| When::new(at, now)),
             finished: build.finished_at.map(|at| When::new(at, now)),

@@ -159,7 +159,7 @@ async fn save(
             // What else is wrong does not depend on the name.
             let name = name.or_else(|_| RepositoryName::new(&user.name, "new"));
             if let Ok(name) = name
-                && let Err(problem) = api::check(web, &name, &input, None).await
+                && let Err(problem) = api::check(web, &viewer.caller, &name, &input, None).await
             {
                 return faults_of(form, faults, problem);
             }

@@ -6,8 +6,10 @@ mod answer;
 mod attempt_cookie;
 mod audit_row;
 mod badge;
+mod bases;
 mod build;
 mod build_actions;
+mod build_bases;
 mod build_chart;
 mod build_failure;
 mod build_list;
@@ -30,6 +32,7 @@ mod provider_refusal;
 mod provider_sign_in;
 mod queue;
 mod repository;
+mod repository_bases;
 mod repository_form;
 mod repository_head;
 mod repository_list;
@@ -57,6 +60,7 @@ pub fn routes() -> Router<Web> {
     Router::new()
         .merge(admin::routes())
         .merge(badge::routes())
+        .merge(bases::routes())
         .merge(build::routes())
         .merge(build_actions::routes())
         .merge(build_log::routes())
@@ -71,6 +75,7 @@ pub fn routes() -> Router<Web> {
         .merge(provider_sign_in::routes())
         .merge(queue::routes())
         .merge(repository::routes())
+        .merge(repository_bases::routes())
         .merge(repository_settings::routes())
         .merge(repository_tags::routes())
         .merge(set_up::routes())

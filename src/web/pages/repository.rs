@@ -25,12 +25,13 @@ use super::{
     words::{When, short},
 };
 use crate::{
-    domain::{build::BaseImage, documents::Document, rule::Rule},
+    domain::{build::BaseImage, documents::Document, repository::Repository, rule::Rule},
     store::RepositoryDocuments,
     web::{
         Web,
         api::polls,
         auth::visible_repository,
+        base_images::{self, RepositoryBase},
         parameters::{Query, Segments},
         problem::Problem,
     },
@@ -68,6 +69,8 @@ struct Overview {
     of_build: Option<OfBuild>,
     bases: Vec<BaseRow>,
     schedules: Vec<ScheduleRow>,
+    /// What it stands on that has moved since.
+    behind: Option<Behind>,
     tags: Vec<TagRow>,
     source: SourceAddress,
     watching: WatchingCard,
@@ -95,6 +98,13 @@ struct Dockerfile {
 struct OfBuild {
     path: String,
     number: i64,
+}
+
+/// Base images of which something here was built on an old version.
+struct Behind {
+    names: Vec<String>,
+    /// Since when the first of them is.
+    since: Option<When>,
 }
 
 struct BaseRow {
@@ -130,6 +140,9 @@ struct Badge {
     path: String,
     markdown: String,
     html: String,
+    /// The one for base images.
+    bases_path: String,
+    bases_markdown: String,
 }
 
 async fn overview(
@@ -156,6 +169,7 @@ async fn overview(
         Some(tag) => format!("docker pull {}:{}", image_for_pull(&image, &tag.image), tag.tag),
         None => format!("docker pull {image}"),
     };
+    let behind = Behind::find(&web, &viewer, &repository).await?;
     let page = Overview {
         badge: Badge::new(&web.settings.base_url, &repository.name.to_string()),
         pull,
@@ -175,6 +189,7 @@ async fn overview(
             .filter_map(|rule| ScheduleRow::new(rule, now))
             .take(MOST_SCHEDULES)
             .collect(),
+        behind,
         tags: tags.into_iter().map(|tag| TagRow::new(tag, &image, now)).collect(),
         source: SourceAddress::new(&repository.source.url),
         watching: WatchingCard::new(polls::watching(&web, &viewer.caller, &repository).await?, now),
@@ -251,6 +266,18 @@ impl Dockerfile {
     }
 }
 
+impl Behind {
+    async fn find(web: &Web, viewer: &Viewer, repository: &Repository) -> Result<Option<Self>, Problem> {
+        let mut bases = base_images::of_repository(web, &viewer.caller, repository).await?;
+        bases.retain(RepositoryBase::is_outdated);
+        let since = bases.iter().filter_map(RepositoryBase::behind_since).min();
+        Ok((!bases.is_empty()).then(|| Self {
+            since: since.map(|since| When::new(since, viewer.now)),
+            names: bases.into_iter().map(|base| base.familiar).collect(),
+        }))
+    }
+}
+
 impl BaseRow {
     fn new(image: BaseImage) -> Self {
         Self {
@@ -269,7 +296,10 @@ impl Badge {
     fn new(base_url: &str, name: &str) -> Self {
         let path = format!("/badge/{name}.svg");
         let (image, page) = (format!("{base_url}{path}"), format!("{base_url}/r/{name}"));
+        let bases_path = format!("/badge/{name}/bases.svg");
         Self {
+            bases_markdown: format!("[![base images]({base_url}{bases_path})]({page}/bases)"),
+            bases_path,
             markdown: format!("[![build]({image})]({page})"),
             html: format!("<a href=\"{page}\"><img src=\"{image}\" alt=\"build\"></a>"),
             path,

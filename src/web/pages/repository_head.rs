@@ -15,6 +15,7 @@ pub enum Tab {
     Overview,
     Builds,
     Tags,
+    BaseImages,
     Deliveries,
     Settings,
 }
@@ -56,6 +57,7 @@ impl RepositoryHead {
             (Tab::Overview, "", "Overview", true),
             (Tab::Builds, "/builds", "Builds", true),
             (Tab::Tags, "/tags", "Tags", true),
+            (Tab::BaseImages, "/bases", "Base images", true),
             (Tab::Deliveries, "/deliveries", "Deliveries", may_write),
             (Tab::Settings, "/settings", "Settings", may_edit),
         ];

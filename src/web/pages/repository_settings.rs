@@ -115,7 +115,7 @@ async fn page(
 }
 
 /// The repository, if the viewer may change it.
-async fn editable(web: &Web, viewer: &Viewer, name: &(String, String)) -> Result<Repository, Problem> {
+pub(super) async fn editable(web: &Web, viewer: &Viewer, name: &(String, String)) -> Result<Repository, Problem> {
     viewer.user()?;
     let (repository, _) = repository_for(web, &viewer.caller, name, Role::Admin).await?;
     Ok(repository)
@@ -198,7 +198,7 @@ async fn store(
         Err(problem) => return faults_of(form, faults, problem),
     };
     if !faults.is_empty() {
-        return match api::check(web, &repository.name, &input, Some(repository)).await {
+        return match api::check(web, &viewer.caller, &repository.name, &input, Some(repository)).await {
             Ok(()) => Ok(Err(faults)),
             Err(problem) => faults_of(form, faults, problem),
         };
@@ -218,7 +218,7 @@ fn version(text: &str) -> Result<DateTime<Utc>, Problem> {
 }
 
 /// Changes single fields of the stored document, whatever else it says now.
-async fn change(
+pub(super) async fn change(
     web: &Web,
     viewer: &Viewer,
     origin: &Origin,

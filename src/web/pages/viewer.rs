@@ -35,6 +35,13 @@ pub struct Viewer {
     pub can_sign_in: bool,
 }
 
+/// The first of the pages of base images, which are many behind one entry of the main navigation.
+const BASES: &str = "/bases";
+
+fn is_of_bases(path: &str) -> bool {
+    path == "/waves" || path.starts_with("/bases/") || path.starts_with("/waves/")
+}
+
 /// One entry of the main navigation.
 pub struct MainLink {
     pub href: &'static str,
@@ -129,7 +136,12 @@ impl Viewer {
 
     pub fn main_links(&self) -> Vec<MainLink> {
         let path = self.path.split('?').next().unwrap_or_default();
-        let mut links = vec![("/explore", "Explore"), ("/builds", "Builds"), ("/queue", "Queue")];
+        let mut links = vec![
+            ("/explore", "Explore"),
+            ("/builds", "Builds"),
+            ("/queue", "Queue"),
+            (BASES, "Base images"),
+        ];
         if self.name().is_some() {
             links.insert(0, ("/", "Repositories"));
         }
@@ -138,7 +150,7 @@ impl Viewer {
             .map(|(href, label)| MainLink {
                 href,
                 label,
-                is_current: path == href,
+                is_current: path == href || (href == BASES && is_of_bases(path)),
             })
             .collect()
     }
