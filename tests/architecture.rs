@@ -46,9 +46,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("scheduler", &["clock", "domain", "intake", "signals", "store"]),
     (
         "poller",
-        &[
-            "clock", "domain", "intake", "secrets", "source", "store", "vault",
-        ],
+        &["clock", "domain", "intake", "secrets", "source", "store", "vault"],
     ),
     ("janitor", &["build_log", "logs", "signals", "store"]),
     (

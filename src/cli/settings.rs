@@ -7,7 +7,8 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::config::{
-    BaseImagesSettings, BuilderChoice, Config, ConfigError, LogFormat, MailSettings, OidcSettings, SecondsOf, Settings, SourcesSettings,
+    BaseImagesSettings, BuilderChoice, Config, ConfigError, LogFormat, MailSettings, OidcSettings, SecondsOf, Settings,
+    SourcesSettings,
 };
 
 /// Flags of every command that works on an installation itself.

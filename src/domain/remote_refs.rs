@@ -187,11 +187,20 @@ mod tests {
     fn the_first_look_only_sees_and_sees_only_what_rules_build() {
         let (seen, changed) = look(
             &rules(),
-            &[("refs/heads/main", "a"), ("refs/heads/other", "b"), ("refs/tags/v1", "c"), ("refs/tags/x", "d")],
+            &[
+                ("refs/heads/main", "a"),
+                ("refs/heads/other", "b"),
+                ("refs/tags/v1", "c"),
+                ("refs/tags/x", "d"),
+            ],
             None,
         );
         assert_eq!(changed, []);
-        let refs: Vec<_> = seen.refs.iter().map(|(name, commit)| (name.as_str(), commit.as_str())).collect();
+        let refs: Vec<_> = seen
+            .refs
+            .iter()
+            .map(|(name, commit)| (name.as_str(), commit.as_str()))
+            .collect();
         assert_eq!(refs, [("refs/heads/main", "a"), ("refs/tags/v1", "c")]);
     }
 
@@ -199,8 +208,14 @@ mod tests {
     fn what_moved_or_is_new_has_changed_and_what_vanished_has_not() {
         let last = seen(&[("refs/heads/main", "a"), ("refs/tags/v1", "c"), ("refs/tags/v2", "e")]);
         for (refs, expected) in [
-            (&[("refs/heads/main", "a"), ("refs/tags/v1", "c"), ("refs/tags/v2", "e")][..], &[][..]),
-            (&[("refs/heads/main", "b"), ("refs/tags/v1", "c")], &[("main", "b", Some("a"))]),
+            (
+                &[("refs/heads/main", "a"), ("refs/tags/v1", "c"), ("refs/tags/v2", "e")][..],
+                &[][..],
+            ),
+            (
+                &[("refs/heads/main", "b"), ("refs/tags/v1", "c")],
+                &[("main", "b", Some("a"))],
+            ),
             (&[("refs/heads/main", "a"), ("refs/tags/v3", "f")], &[("v3", "f", None)]),
             (&[("refs/tags/v1", "moved")], &[("v1", "moved", Some("c"))]),
             (&[("refs/heads/other", "b"), ("refs/tags/x", "y")], &[]),
@@ -230,10 +245,18 @@ mod tests {
         let mut rules = rules();
         rules.push(rule(SourceType::Branch, "/^old-/", "{sourceref}"));
         rules[1].docker_tag = "version-{\\1}".to_owned();
-        let refs = [("refs/heads/main", "b"), ("refs/heads/old-1", "c"), ("refs/tags/v1", "d")];
+        let refs = [
+            ("refs/heads/main", "b"),
+            ("refs/heads/old-1", "c"),
+            ("refs/tags/v1", "d"),
+        ];
         let (now, changed) = look(&rules, &refs, Some(&last));
         assert_eq!(told(&changed), [("main", "b", Some("a"))]);
-        let next = [("refs/heads/main", "b"), ("refs/heads/old-1", "e"), ("refs/tags/v1", "f")];
+        let next = [
+            ("refs/heads/main", "b"),
+            ("refs/heads/old-1", "e"),
+            ("refs/tags/v1", "f"),
+        ];
         let (_, changed) = look(&rules, &next, Some(&now));
         assert_eq!(told(&changed), [("old-1", "e", Some("c")), ("v1", "f", Some("d"))]);
     }
@@ -260,7 +283,11 @@ mod tests {
     #[test]
     fn more_refs_than_are_remembered_are_refused_and_names_that_git_refuses_are_left_out() {
         let rules = [rule(SourceType::Branch, "/./", "{sourceref}")];
-        let refs = |count: usize| (0..count).map(|n| remote(&format!("refs/heads/b{n}"), "a")).collect::<Vec<_>>();
+        let refs = |count: usize| {
+            (0..count)
+                .map(|n| remote(&format!("refs/heads/b{n}"), "a"))
+                .collect::<Vec<_>>()
+        };
         assert!(compare(SOURCE, &rules, refs(MOST_REFS), None).is_ok());
         assert_eq!(compare(SOURCE, &rules, refs(MOST_REFS + 1), None), Err(TooManyRefs));
         assert!(look(&rules, &[("refs/heads/a\u{1b}b", "a")], None).0.refs.is_empty());

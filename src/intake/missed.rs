@@ -108,7 +108,10 @@ impl Intake {
             let Some(RemoteRef { source_type, name, .. }) = changed.first().map(|first| &first.now) else {
                 continue;
             };
-            let builds = self.store.builds_of_ref(&repository.id, *source_type, name, since).await?;
+            let builds = self
+                .store
+                .builds_of_ref(&repository.id, *source_type, name, since)
+                .await?;
             unbuilt.extend(
                 changed
                     .into_iter()

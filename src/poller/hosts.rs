@@ -61,10 +61,16 @@ impl Hosts {
         let mut failing = self.failing();
         if failing.len() >= MOST_HOSTS && !failing.contains_key(host) {
             // Whoever would be asked again first loses the least by being forgotten.
-            let soonest = failing.iter().min_by_key(|(_, host)| host.until).map(|(host, _)| host.clone());
+            let soonest = failing
+                .iter()
+                .min_by_key(|(_, host)| host.until)
+                .map(|(host, _)| host.clone());
             soonest.and_then(|host| failing.remove(&host));
         }
-        let host = failing.entry(host.to_owned()).or_insert(Failing { failures: 0, until: now });
+        let host = failing.entry(host.to_owned()).or_insert(Failing {
+            failures: 0,
+            until: now,
+        });
         let doubled = FIRST_PAUSE.saturating_mul(1 << host.failures.min(16));
         host.failures = host.failures.saturating_add(1);
         host.until = after(now, doubled.min(LONGEST_PAUSE).mul_f64(0.5 + jitter / 2.0));

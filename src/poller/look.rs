@@ -195,7 +195,10 @@ mod tests {
     #[test]
     fn looks_that_fail_for_the_repositorys_own_reason_become_rare_but_not_rarer_than_others() {
         let seconds = |between, failures| pause(Duration::from_secs(between), failures).as_secs();
-        assert_eq!([0, 1, 2, 3].map(|failures| seconds(120, failures)), [240, 480, 960, 1920]);
+        assert_eq!(
+            [0, 1, 2, 3].map(|failures| seconds(120, failures)),
+            [240, 480, 960, 1920]
+        );
         assert_eq!(seconds(120, u32::MAX), 6 * 60 * 60);
         assert_eq!(seconds(86_400, 0), 86_400);
     }

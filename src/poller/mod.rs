@@ -163,6 +163,8 @@ fn after(moment: DateTime<Utc>, wait: Duration) -> DateTime<Utc> {
 /// Where a source is; all that is on this machine is one place.
 fn host_of(source_url: &str) -> String {
     let url = Url::parse(source_url).ok();
-    let host = url.as_ref().and_then(|url| Some((url.host_str()?, url.port_or_known_default()?)));
+    let host = url
+        .as_ref()
+        .and_then(|url| Some((url.host_str()?, url.port_or_known_default()?)));
     host.map_or_else(String::new, |(host, port)| format!("{host}:{port}"))
 }

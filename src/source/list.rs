@@ -5,9 +5,9 @@ use git2::ObjectType;
 use super::advertisement::Advertisement;
 
 use super::{SourceError, fetch::Fetch, local};
-use crate::domain::{build::Step, progress::Progress};
 use crate::domain::remote_refs::RemoteRef;
 use crate::domain::rule::SourceType;
+use crate::domain::{build::Step, progress::Progress};
 
 /// A question belongs to no build, so nobody is told of its progress.
 pub(super) struct Untold;

@@ -335,7 +335,10 @@ async fn write_seen(tx: &mut Tx, repository: &RepositoryId, seen: &Seen, at: Dat
             .fetch_all(c)
             .await
     })?;
-    let stored: BTreeMap<&str, &str> = stored.iter().map(|(name, commit)| (name.as_str(), commit.as_str())).collect();
+    let stored: BTreeMap<&str, &str> = stored
+        .iter()
+        .map(|(name, commit)| (name.as_str(), commit.as_str()))
+        .collect();
     let now: BTreeMap<&str, &str> = seen
         .refs
         .iter()

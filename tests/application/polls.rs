@@ -100,18 +100,29 @@ async fn the_first_look_builds_nothing_and_later_ones_what_no_webhook_told_of() 
     let world = World::seen().await;
     world.look_later().await;
     assert!(world.items("builds").await.is_empty());
-    assert!(world.items("deliveries").await.is_empty(), "a look that finds nothing leaves no entry");
+    assert!(
+        world.items("deliveries").await.is_empty(),
+        "a look that finds nothing leaves no entry"
+    );
 
     let commit = world.source.push(&[("a", "2")], "second").await;
     // An annotated tag: what is built is its commit.
     world.source.git(&["tag", "--annotate", "--message", "two", "v2"]).await;
-    world.source.git(&["push", "--quiet", "origin", "v2", ":v1", "HEAD:other"]).await;
+    world
+        .source
+        .git(&["push", "--quiet", "origin", "v2", ":v1", "HEAD:other"])
+        .await;
     world.look_later().await;
     world.look_later().await;
     let builds = world.items("builds").await;
     let built: Vec<_> = builds
         .iter()
-        .map(|build| (build["source_name"].as_str().unwrap(), build["commit"].as_str().unwrap()))
+        .map(|build| {
+            (
+                build["source_name"].as_str().unwrap(),
+                build["commit"].as_str().unwrap(),
+            )
+        })
         .collect();
     assert_eq!(built, [("v2", commit.as_str()), ("main", commit.as_str())]);
     assert_eq!(builds[0]["cause"], json!({ "kind": "poll" }));
@@ -121,7 +132,10 @@ async fn the_first_look_builds_nothing_and_later_ones_what_no_webhook_told_of() 
         ("provider", json!("poll")),
         ("event", json!("poll")),
         ("outcome", json!("queued")),
-        ("reason", json!("build #1 of main; build #2 of v2; no webhook told of main, v2")),
+        (
+            "reason",
+            json!("build #1 of main; build #2 of v2; no webhook told of main, v2"),
+        ),
         ("builds", json!([builds[1]["id"], builds[0]["id"]])),
     ] {
         assert_eq!(deliveries[0][field], expected, "{field}");
@@ -140,7 +154,9 @@ async fn what_a_webhook_told_of_is_not_built_again_whatever_was_made_of_it() {
     world.app.finish(&ended, Ending::Canceled).await;
 
     let skipped = world.source.push(&[("a", "3")], "third [skip ci]").await;
-    let answer = world.webhook("d2", "refs/heads/main", &skipped, "third [skip ci]").await;
+    let answer = world
+        .webhook("d2", "refs/heads/main", &skipped, "third [skip ci]")
+        .await;
     assert_eq!(answer["outcome"], "skipped");
     world.look_later().await;
     assert_eq!(world.items("builds").await.len(), 1);
@@ -150,8 +166,14 @@ async fn what_a_webhook_told_of_is_not_built_again_whatever_was_made_of_it() {
 #[tokio::test]
 async fn a_forced_push_is_a_change_and_a_webhook_that_comes_late_is_a_duplicate() {
     let world = World::seen().await;
-    world.source.git(&["commit", "--quiet", "--amend", "--message", "amended"]).await;
-    world.source.git(&["push", "--quiet", "--force", "origin", "HEAD:main"]).await;
+    world
+        .source
+        .git(&["commit", "--quiet", "--amend", "--message", "amended"])
+        .await;
+    world
+        .source
+        .git(&["push", "--quiet", "--force", "origin", "HEAD:main"])
+        .await;
     let commit = world.source.git(&["rev-parse", "HEAD"]).await;
     world.look_later().await;
     let builds = world.items("builds").await;
@@ -160,7 +182,10 @@ async fn a_forced_push_is_a_change_and_a_webhook_that_comes_late_is_a_duplicate(
     world.app.finish(&lease, Ending::Canceled).await;
 
     let answer = world.webhook("d1", "refs/heads/main", &commit, "amended").await;
-    assert_eq!((&answer["outcome"], &answer["builds"][0]["id"]), (&json!("duplicate"), &builds[0]["id"]));
+    assert_eq!(
+        (&answer["outcome"], &answer["builds"][0]["id"]),
+        (&json!("duplicate"), &builds[0]["id"])
+    );
     assert_eq!(world.items("builds").await.len(), 1);
 }
 
@@ -169,9 +194,10 @@ async fn a_rule_that_is_new_builds_no_old_refs_and_one_without_autobuild_none() 
     let world = World::seen().await;
     world.source.git(&["push", "--quiet", "origin", "HEAD:old"]).await;
     let mut more = document(&world.source.url);
-    more["rules"].as_array_mut().unwrap().push(
-        json!({ "source_type": "branch", "source": "/^(old|off)$/", "docker_tag": "{\\1}" }),
-    );
+    more["rules"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({ "source_type": "branch", "source": "/^(old|off)$/", "docker_tag": "{\\1}" }));
     world.app.put(PATH, more.clone()).await;
     world.look_later().await;
     assert!(world.items("builds").await.is_empty());
@@ -182,7 +208,10 @@ async fn a_rule_that_is_new_builds_no_old_refs_and_one_without_autobuild_none() 
     world.look_later().await;
     let builds = world.items("builds").await;
     assert_eq!(builds.len(), 1, "{builds:#?}");
-    assert_eq!((&builds[0]["source_name"], &builds[0]["commit"]), (&json!("old"), &json!(commit)));
+    assert_eq!(
+        (&builds[0]["source_name"], &builds[0]["commit"]),
+        (&json!("old"), &json!(commit))
+    );
 }
 
 #[tokio::test]
@@ -193,14 +222,21 @@ async fn a_server_that_is_down_is_one_problem_is_asked_ever_less_and_what_it_mis
     world.look_later().await;
     let down = world.watching().await;
     assert!(
-        down["problem"].as_str().unwrap().contains("the git server answered 503"),
+        down["problem"]
+            .as_str()
+            .unwrap()
+            .contains("the git server answered 503"),
         "{down:#}"
     );
     // Half a minute is always within the pause.
     world.app.pass(TimeDelta::seconds(20));
     world.app.post(&format!("{PATH}/poll"), Value::Null).await;
     world.look().await;
-    assert_eq!(world.watching().await["last_look_at"], down["last_look_at"], "it is left alone");
+    assert_eq!(
+        world.watching().await["last_look_at"],
+        down["last_look_at"],
+        "it is left alone"
+    );
     for _ in 0..6 {
         world.app.pass(TimeDelta::minutes(10));
         world.look().await;
@@ -222,7 +258,11 @@ async fn a_source_without_a_webhook_is_looked_at_often_and_its_page_says_so_to_w
     world.look().await;
     let watching = world.watching().await;
     assert_eq!(
-        (&watching["by_webhook"], &watching["is_looked_at"], &watching["every_seconds"]),
+        (
+            &watching["by_webhook"],
+            &watching["is_looked_at"],
+            &watching["every_seconds"]
+        ),
         (&json!(false), &json!(true), &json!(120))
     );
     let second = world.source.push(&[("a", "2")], "second").await;
@@ -249,7 +289,10 @@ async fn a_look_that_is_asked_for_is_due_at_once() {
     let commit = world.source.push(&[("a", "2")], "second").await;
     world.look().await;
     assert!(world.items("builds").await.is_empty());
-    let (status, watching) = world.app.call(&world.app.ann, Method::POST, &format!("{PATH}/poll"), None).await;
+    let (status, watching) = world
+        .app
+        .call(&world.app.ann, Method::POST, &format!("{PATH}/poll"), None)
+        .await;
     assert_eq!((status, &watching["is_looked_at"]), (202, &json!(true)));
     world.look().await;
     assert_eq!(world.items("builds").await[0]["commit"], json!(commit));
@@ -260,7 +303,9 @@ async fn a_start_has_every_source_looked_at_within_minutes() {
     let world = World::seen().await;
     let commit = world.source.push(&[("a", "2")], "second").await;
     // Its webhooks come, so the next look is an hour away.
-    world.webhook("d1", "refs/heads/gone", &commit, "nobody builds this").await;
+    world
+        .webhook("d1", "refs/heads/gone", &commit, "nobody builds this")
+        .await;
     world.app.pass(TimeDelta::seconds(121));
     world.look().await;
     world.source.push(&[("a", "3")], "third").await;
@@ -278,7 +323,12 @@ async fn a_server_that_says_nothing_holds_up_no_other_for_long() {
     let world = World::seen().await;
     world.git.set(Behaviour::Stall);
     world.app.pass(TimeDelta::hours(2));
-    tokio::time::timeout(Duration::from_secs(30), world.look()).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(30), world.look())
+        .await
+        .unwrap();
     let watching = world.watching().await;
-    assert!(watching["problem"].as_str().unwrap().contains("said nothing"), "{watching:#}");
+    assert!(
+        watching["problem"].as_str().unwrap().contains("said nothing"),
+        "{watching:#}"
+    );
 }

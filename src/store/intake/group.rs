@@ -171,7 +171,10 @@ impl<'a> Group<'a> {
                 None => name.clone(),
             };
             let reason = match build.has_ended {
-                true => format!("{what} was found by a look at the source before, and built as build #{}", build.number),
+                true => format!(
+                    "{what} was found by a look at the source before, and built as build #{}",
+                    build.number
+                ),
                 false => format!("{what} is {state} already as build #{}", build.number),
             };
             return Ok((Outcome::Duplicate, reason));

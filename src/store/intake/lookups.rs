@@ -148,23 +148,15 @@ pub(in crate::store) const UNDER_WAY: &str = "select id, number, status = 'queue
      false as has_ended from builds \
      where repository_id = $1 and rule_id = $2 and source_name = $3 and source_type = $4 \
      and status in ('queued', 'running') \
-     union all select id, number, false, commit_sha, push_order, false, before_sha, true as has_ended from builds \
+     union all select id, number, false, commit_sha, push_order, false, before_sha, true as has_ended from builds found \
      where repository_id = $1 and rule_id = $2 and source_name = $3 and source_type = $4 and cause_kind = 'poll' \
      and status not in ('queued', 'running') and queued_at >= $5 \
-     and id = (select max(id) from builds where repository_id = $1 and source_name = $3 and rule_id = $2 and source_type = $4) \
+     and not exists (select 1 from builds later where later.repository_id = $1 and later.source_name = $3 \
+     and later.id > found.id and later.rule_id = $2 and later.source_type = $4) \
      order by id";
 
 /// In the order of the columns of [`UNDER_WAY`].
-type WaitingRow = (
-    String,
-    i64,
-    bool,
-    Option<String>,
-    String,
-    bool,
-    Option<String>,
-    bool,
-);
+type WaitingRow = (String, i64, bool, Option<String>, String, bool, Option<String>, bool);
 
 /// The builds of a ref that are queued or running, and the last one if a look found it lately, in the order of their ids.
 pub(super) async fn under_way(tx: &mut Tx, of: Ref<'_>, now: DateTime<Utc>) -> Result<Vec<Waiting>, StoreError> {

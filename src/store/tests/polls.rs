@@ -56,7 +56,9 @@ fn poll_request(repository: &Repository, commit: &str) -> BuildRequest {
 /// A webhook's delivery of a commit, at a second.
 fn webhook(repository: &Repository, id: &str, commit: &str, second: i64) -> NewDelivery {
     let request = BuildRequest {
-        cause: Cause::Push { delivery: id.to_owned() },
+        cause: Cause::Push {
+            delivery: id.to_owned(),
+        },
         ..request(repository, commit)
     };
     NewDelivery {
@@ -76,11 +78,22 @@ async fn a_repository_is_due_when_it_is_made_and_one_of_two_looks() {
             store.claim_poll(&repository.id, at(1), at(601)),
             store.claim_poll(&repository.id, at(1), at(602)),
         );
-        let claims: Vec<PollClaim> = [claims.0, claims.1].into_iter().filter_map(|claim| claim.unwrap()).collect();
+        let claims: Vec<PollClaim> = [claims.0, claims.1]
+            .into_iter()
+            .filter_map(|claim| claim.unwrap())
+            .collect();
         assert_eq!(claims.len(), 1);
         assert_eq!(due(&store, 600).await, [], "somebody is looking");
-        assert_eq!(due(&store, 602).await, [repository.id.clone()], "whoever was looking died");
-        let second = store.claim_poll(&repository.id, at(610), at(1210)).await.unwrap().unwrap();
+        assert_eq!(
+            due(&store, 602).await,
+            [repository.id.clone()],
+            "whoever was looking died"
+        );
+        let second = store
+            .claim_poll(&repository.id, at(610), at(1210))
+            .await
+            .unwrap()
+            .unwrap();
         let stale = ended(1, HOUR, Ok(seen(&[("refs/heads/main", "stale")])));
         assert!(!store.end_poll(&claims[0], &stale).await.unwrap());
         assert_eq!(store.last_seen(&repository.id).await.unwrap(), None);
@@ -98,7 +111,10 @@ async fn what_was_seen_is_kept_until_a_look_sees_something_else_and_a_failure_le
     on_both(|store| async move {
         let repository = repository(&store, "team/app").await;
         let many: Vec<(String, String)> = (0..150).map(|n| (format!("refs/tags/v{n}"), format!("c{n}"))).collect();
-        let many: Vec<(&str, &str)> = many.iter().map(|(name, commit)| (name.as_str(), commit.as_str())).collect();
+        let many: Vec<(&str, &str)> = many
+            .iter()
+            .map(|(name, commit)| (name.as_str(), commit.as_str()))
+            .collect();
         look(&store, &repository, 0, &ended(0, 10, Ok(seen(&many)))).await;
         let last = store.last_seen(&repository.id).await.unwrap().unwrap();
         assert_eq!((last.at, &last.seen), (at(0), &seen(&many)));
@@ -146,7 +162,11 @@ async fn a_start_brings_looks_forward_a_save_and_a_click_make_them_due() {
         assert_eq!(due(&store, 300).await, [], "it was looked at just before");
         store.bring_polls_forward(at(100), spread, at(90)).await.unwrap();
         assert_eq!(due(&store, 99).await, []);
-        assert_eq!(due(&store, 250).await, [first.id.clone()], "the one that fails keeps its pause");
+        assert_eq!(
+            due(&store, 250).await,
+            [first.id.clone()],
+            "the one that fails keeps its pause"
+        );
 
         store.postpone_poll(&first.id, at(300), at(HOUR)).await.unwrap();
         assert_eq!(due(&store, 300).await, []);
@@ -172,13 +192,21 @@ async fn builds_of_a_ref_and_webhooks_are_found_since_a_moment() {
         let repository = repository(&store, "team/app").await;
         assert_eq!(store.last_webhook(&repository.id).await.unwrap(), None);
         queue(&store, &repository, "c1").await;
-        assert_eq!(store.last_webhook(&repository.id).await.unwrap(), None, "a click is none");
+        assert_eq!(
+            store.last_webhook(&repository.id).await.unwrap(),
+            None,
+            "a click is none"
+        );
         accept(&store, webhook(&repository, "d1", "c2", 50)).await;
         assert_eq!(store.last_webhook(&repository.id).await.unwrap(), Some(at(50)));
         let of = async |name: &str, since: i64| {
-            let found = store.builds_of_ref(&repository.id, SourceType::Branch, name, at(since)).await;
+            let found = store
+                .builds_of_ref(&repository.id, SourceType::Branch, name, at(since))
+                .await;
             let found = found.unwrap().into_iter();
-            found.map(|build| (build.cause, build.commit.unwrap())).collect::<Vec<_>>()
+            found
+                .map(|build| (build.cause, build.commit.unwrap()))
+                .collect::<Vec<_>>()
         };
         let both = [(CauseKind::Push, "c2".to_owned()), (CauseKind::Manual, "c1".to_owned())];
         assert_eq!(of("main", 0).await, both);
@@ -192,7 +220,11 @@ async fn builds_of_a_ref_and_webhooks_are_found_since_a_moment() {
 async fn a_webhook_that_comes_after_a_look_built_its_commit_is_a_duplicate_for_a_day() {
     on_both(|store| async move {
         let repository = repository(&store, "team/app").await;
-        let found = accept(&store, delivery(&repository, vec![poll_request(&repository, "c1c1c1c1")])).await;
+        let found = accept(
+            &store,
+            delivery(&repository, vec![poll_request(&repository, "c1c1c1c1")]),
+        )
+        .await;
         let waiting = accept(&store, webhook(&repository, "d1", "c1c1c1c1", 2)).await;
         assert_eq!(waiting.reason, "c1c1c1c of main is queued already as build #1");
         let claimed = store.claim(&WorkerId::new(), at(3), Duration::from_secs(30)).await;
@@ -209,7 +241,11 @@ async fn a_webhook_that_comes_after_a_look_built_its_commit_is_a_duplicate_for_a
             delivery_id: None,
             ..webhook(&repository, "d3", "c1c1c1c1", HOUR)
         };
-        assert_eq!(accept(&store, replayed).await.outcome, Outcome::Queued, "it was asked for");
+        assert_eq!(
+            accept(&store, replayed).await.outcome,
+            Outcome::Queued,
+            "it was asked for"
+        );
     })
     .await;
 }

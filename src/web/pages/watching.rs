@@ -93,8 +93,18 @@ mod tests {
     fn how_a_source_is_watched_is_said_in_a_few_words() {
         for (by_webhook, is_looked_at, every_seconds, expected) in [
             (true, true, 3600, "by webhook, and looked at hourly"),
-            (false, true, 120, "looked at every 2 minutes: no webhook has come lately"),
-            (false, true, 90, "looked at every 90 seconds: no webhook has come lately"),
+            (
+                false,
+                true,
+                120,
+                "looked at every 2 minutes: no webhook has come lately",
+            ),
+            (
+                false,
+                true,
+                90,
+                "looked at every 90 seconds: no webhook has come lately",
+            ),
             (true, true, 7200, "by webhook, and looked at every 2 hours"),
             (true, false, 60, "by webhook"),
             (false, false, 60, "no webhook has come lately, and it is not looked at"),
