@@ -88,6 +88,11 @@ fn rows() -> Vec<Row> {
             |_| json!({ "source_type": "branch", "source_name": "main" }),
             [401, 404, 404, 403, 403, 200, 200, 200, 200],
         ),
+        row("GET /api/v1/repositories/{namespace}/{name}/poll", MAY_READ),
+        row(
+            "POST /api/v1/repositories/{namespace}/{name}/poll",
+            [401, 404, 404, 403, 403, 202, 202, 202, 202],
+        ),
         row("GET /api/v1/repositories/{namespace}/{name}/builds", MAY_READ),
         row(
             "GET /api/v1/repositories/{namespace}/{name}/deliveries",
