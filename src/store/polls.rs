@@ -247,18 +247,19 @@ impl Store {
     pub async fn poll_state(&self, repository: &RepositoryId) -> Result<Option<PollState>, StoreError> {
         let last_webhook = self.last_webhook(repository).await?;
         let mut reader = self.reader().await?;
-        let row: Option<(Option<DateTime<Utc>>, DateTime<Utc>, Option<String>)> = on!(reader.handle(), c => {
+        let row = on!(reader.handle(), c => {
             sqlx::query_as("select last_at, next_at, problem from polls where repository_id = $1")
                 .bind(repository.as_str())
                 .fetch_optional(c)
                 .await
         })?;
-        Ok(row.map(|(last_at, next_at, problem)| PollState {
+        let state = |(last_at, next_at, problem): (Option<DateTime<Utc>>, DateTime<Utc>, Option<String>)| PollState {
             last_at,
             next_at,
             problem,
             last_webhook,
-        }))
+        };
+        Ok(row.map(state))
     }
 
     /// When the last webhook came.

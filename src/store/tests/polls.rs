@@ -73,7 +73,7 @@ async fn a_repository_is_due_when_it_is_made_and_one_of_two_looks() {
     on_both(|store| async move {
         let repository = repository(&store, "team/app").await;
         assert_eq!(due(&store, -1).await, []);
-        assert_eq!(due(&store, 0).await, [repository.id.clone()]);
+        assert_eq!(due(&store, 0).await, std::slice::from_ref(&repository.id));
         let claims = tokio::join!(
             store.claim_poll(&repository.id, at(1), at(601)),
             store.claim_poll(&repository.id, at(1), at(602)),
@@ -86,7 +86,7 @@ async fn a_repository_is_due_when_it_is_made_and_one_of_two_looks() {
         assert_eq!(due(&store, 600).await, [], "somebody is looking");
         assert_eq!(
             due(&store, 602).await,
-            [repository.id.clone()],
+            std::slice::from_ref(&repository.id),
             "whoever was looking died"
         );
         let second = store
@@ -99,7 +99,7 @@ async fn a_repository_is_due_when_it_is_made_and_one_of_two_looks() {
         assert_eq!(store.last_seen(&repository.id).await.unwrap(), None);
         assert!(store.end_poll(&second, &ended(610, HOUR, Ok(seen(&[])))).await.unwrap());
         assert_eq!(due(&store, HOUR - 1).await, []);
-        assert_eq!(due(&store, HOUR).await, [repository.id.clone()]);
+        assert_eq!(due(&store, HOUR).await, std::slice::from_ref(&repository.id));
         store.delete_repository(&repository.id).await.unwrap();
         assert_eq!(due(&store, HOUR).await, []);
     })
@@ -164,14 +164,14 @@ async fn a_start_brings_looks_forward_a_save_and_a_click_make_them_due() {
         assert_eq!(due(&store, 99).await, []);
         assert_eq!(
             due(&store, 250).await,
-            [first.id.clone()],
+            std::slice::from_ref(&first.id),
             "the one that fails keeps its pause"
         );
 
         store.postpone_poll(&first.id, at(300), at(HOUR)).await.unwrap();
         assert_eq!(due(&store, 300).await, []);
         store.ask_for_poll(&first.id, at(300)).await.unwrap();
-        assert_eq!(due(&store, 300).await, [first.id.clone()]);
+        assert_eq!(due(&store, 300).await, std::slice::from_ref(&first.id));
         let new = NewRepository {
             now: at(400),
             ..new_repository()
