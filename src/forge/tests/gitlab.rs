@@ -209,7 +209,7 @@ fn one_right_signature_among_others_is_enough() {
             .verify_with(SIGNING_TOKEN)
             .is_ok()
     );
-    let many = format!("{} {SIGNATURE}", vec![SIGNATURE_WITH_TEXT; 8].join(" "));
+    let many = format!("{} {SIGNATURE}", [SIGNATURE_WITH_TEXT; 8].join(" "));
     refused(&signed().with("webhook-signature", &many), "more signatures than");
 }
 
