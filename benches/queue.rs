@@ -138,9 +138,11 @@ fn request(repository: &Repository, n: usize) -> BuildRequest {
             target: String::new(),
             platforms: vec![],
             cache: true,
+            paths: vec![],
             base_digests: std::collections::BTreeMap::new(),
         },
         push_order: None,
         unless_under_way: true,
+        before: None,
     }
 }

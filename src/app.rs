@@ -10,7 +10,7 @@ use crate::{
     build_log::BuildLogs,
     clock::Clock,
     config::{BuilderChoice, Config},
-    domain::source_url::SourcePolicy,
+    domain::{polling::PollPace, source_url::SourcePolicy},
     engine::{Builder, ConnectError, Engine, EngineConfig},
     intake::{Intake, IntakeSettings},
     janitor,
@@ -18,6 +18,7 @@ use crate::{
     logs::sealed::SealedLogs,
     mail::{MailError, Mailer},
     oidc::{Oidc, OidcConfig, OidcError},
+    poller::{self, PollerParts, PollerSettings},
     registry::{Registries, RegistriesConfig, RegistryError},
     reporter::{self, ReporterParts},
     scheduler::{self, SchedulerParts},
@@ -162,6 +163,17 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
         clock: opened.clock.clone(),
         signals: signals.clone(),
     };
+    let polling = PollerParts {
+        store: opened.store.clone(),
+        intake: intake.clone(),
+        sources: sources(&config, &opened)?,
+        vault: opened.vault.clone(),
+        clock: opened.clock.clone(),
+        settings: PollerSettings {
+            pace: poll_pace(&config),
+            source_policy: source_policy(&config),
+        },
+    };
     let state = web::AppState {
         store: opened.store.clone(),
         intake,
@@ -180,6 +192,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
             builds_here: config.concurrency > 0,
             started_with: config.shown(),
             sends_mail: mailer.is_some(),
+            poll_pace: poll_pace(&config),
         },
     };
     tracing::info!(%address, data_dir = %opened.data_dir.path().display(), "listening");
@@ -189,6 +202,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     tasks.spawn(watcher::run(watching, shutdown.clone()));
     tasks.spawn(reporter::run(reporting, mailer, shutdown.clone()));
     tasks.spawn(scheduler::run(scheduling, shutdown.clone()));
+    tasks.spawn(poller::run(polling, shutdown.clone()));
     tasks.spawn(janitor::run(opened.store.clone(), logs, signals, shutdown.clone()));
     tasks.close();
     web::serve(listener, web::router(state), shutdown.clone()).await;
@@ -267,17 +281,7 @@ fn parts(config: &Config, opened: &Opened, signals: &Signals, logs: &Arc<BuildLo
         vault: opened.vault.clone(),
         clock: opened.clock.clone(),
         signals: signals.clone(),
-        sources: Sources::new(SourceConfig {
-            mirrors_dir: opened.data_dir.mirrors(),
-            policy: source_policy(config),
-            allow_private_addresses: config.allow_private_sources,
-            max_fetch_bytes: config.max_source_bytes,
-            max_refs: MOST_REFS,
-            max_file_bytes: LARGEST_FILE,
-            connect_timeout: Duration::from_secs(10),
-            stall_timeout: Duration::from_secs(60),
-            fetch_timeout: Duration::from_secs(30 * 60),
-        })?,
+        sources: sources(config, opened)?,
         engine: Engine::connect(&EngineConfig {
             docker_host: config.docker_host.clone(),
         })?,
@@ -303,6 +307,27 @@ fn parts(config: &Config, opened: &Opened, signals: &Signals, logs: &Arc<BuildLo
             },
         },
     })
+}
+
+fn sources(config: &Config, opened: &Opened) -> Result<Sources, SourceError> {
+    Sources::new(SourceConfig {
+        mirrors_dir: opened.data_dir.mirrors(),
+        policy: source_policy(config),
+        allow_private_addresses: config.allow_private_sources,
+        max_fetch_bytes: config.max_source_bytes,
+        max_refs: MOST_REFS,
+        max_file_bytes: LARGEST_FILE,
+        connect_timeout: Duration::from_secs(10),
+        stall_timeout: Duration::from_secs(60),
+        fetch_timeout: Duration::from_secs(30 * 60),
+    })
+}
+
+fn poll_pace(config: &Config) -> PollPace {
+    PollPace {
+        poll: Duration::from_secs(config.sources.poll_seconds),
+        without_webhook: Duration::from_secs(config.sources.without_webhook_seconds),
+    }
 }
 
 fn registries(config: &Config) -> Result<Registries, RegistryError> {

@@ -4,6 +4,7 @@
 mod base_images;
 mod mail;
 mod oidc;
+mod sources;
 
 use std::{
     net::SocketAddr,
@@ -17,6 +18,7 @@ pub use self::{
     base_images::{BaseImagesConfig, BaseImagesSettings, SecondsOf},
     mail::{MailConfig, MailSettings},
     oidc::{OidcConfig, OidcSettings},
+    sources::{SourcesConfig, SourcesSettings},
 };
 
 /// The file that is read when none is named and it is there.
@@ -59,6 +61,7 @@ pub struct Config {
     pub log: String,
     pub log_format: LogFormat,
     pub base_images: BaseImagesConfig,
+    pub sources: SourcesConfig,
     /// Sign-in through another service; `None`: by password alone.
     pub oidc: Option<OidcConfig>,
     /// `None`: nobody is notified.
@@ -134,6 +137,11 @@ impl Config {
                 self.base_images.debounce_seconds.to_string(),
             ),
             ("base_images.at_once", self.base_images.at_once.to_string()),
+            ("sources.poll_seconds", self.sources.poll_seconds.to_string()),
+            (
+                "sources.without_webhook_seconds",
+                self.sources.without_webhook_seconds.to_string(),
+            ),
             ("log", self.log.clone()),
             ("oidc", if self.oidc.is_some() { "set up" } else { "none" }.to_owned()),
             ("mail", if self.mail.is_some() { "set up" } else { "none" }.to_owned()),
@@ -176,6 +184,8 @@ pub struct Settings {
     pub log_format: Option<LogFormat>,
     #[serde(default)]
     pub base_images: BaseImagesSettings,
+    #[serde(default)]
+    pub sources: SourcesSettings,
     #[serde(default)]
     pub oidc: OidcSettings,
     #[serde(default)]
@@ -228,6 +238,7 @@ impl Settings {
             log: self.log.or(below.log),
             log_format: self.log_format.or(below.log_format),
             base_images: self.base_images.over(below.base_images),
+            sources: self.sources.over(below.sources),
             oidc: self.oidc.over(below.oidc),
             mail: self.mail.over(below.mail),
         }
@@ -269,6 +280,7 @@ impl Settings {
             log: self.log.unwrap_or_else(|| "info".to_owned()),
             log_format: self.log_format.unwrap_or_default(),
             base_images: self.base_images.complete()?,
+            sources: self.sources.complete()?,
             oidc: self.oidc.complete()?,
             mail: self.mail.complete()?,
         };

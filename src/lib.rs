@@ -15,6 +15,7 @@ pub mod logs;
 pub mod mail;
 pub mod oidc;
 pub mod passwords;
+pub mod poller;
 pub mod registry;
 pub mod reporter;
 pub mod scheduler;

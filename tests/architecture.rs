@@ -44,6 +44,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &["build_log", "clock", "domain", "logs", "mail", "signals", "store"],
     ),
     ("scheduler", &["clock", "domain", "intake", "signals", "store"]),
+    (
+        "poller",
+        &["clock", "domain", "intake", "secrets", "source", "store", "vault"],
+    ),
     ("janitor", &["build_log", "logs", "signals", "store"]),
     (
         "worker",
@@ -101,6 +105,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "logs",
             "mail",
             "oidc",
+            "poller",
             "registry",
             "reporter",
             "scheduler",

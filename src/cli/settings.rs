@@ -8,6 +8,7 @@ use url::Url;
 
 use crate::config::{
     BaseImagesSettings, BuilderChoice, Config, ConfigError, LogFormat, MailSettings, OidcSettings, SecondsOf, Settings,
+    SourcesSettings,
 };
 
 /// Flags of every command that works on an installation itself.
@@ -129,6 +130,15 @@ pub struct SettingsArgs {
     #[arg(long, value_name = "N", env = "HULLWORKS_BASE_IMAGES_AT_ONCE")]
     base_images_at_once: Option<u32>,
 
+    /// Seconds between two looks at a source, for pushes that no webhook told of (sources.poll_seconds in the file); 0
+    /// switches looks off [default: 3600]
+    #[arg(long, value_name = "SECONDS", env = "HULLWORKS_SOURCES_POLL_SECONDS")]
+    sources_poll_seconds: Option<u64>,
+
+    /// The same for sources of which no webhook has come lately [default: 120]
+    #[arg(long, value_name = "SECONDS", env = "HULLWORKS_SOURCES_WITHOUT_WEBHOOK_SECONDS")]
+    sources_without_webhook_seconds: Option<u64>,
+
     /// OpenID Connect provider that people may sign in through, as it spells its own address (oidc.issuer in the file)
     #[arg(long, value_name = "URL", env = "HULLWORKS_OIDC_ISSUER")]
     oidc_issuer: Option<String>,
@@ -203,6 +213,10 @@ impl SettingsArgs {
                 debounce_seconds: self.base_images_debounce_seconds,
                 at_once: self.base_images_at_once,
             },
+            sources: SourcesSettings {
+                poll_seconds: self.sources_poll_seconds,
+                without_webhook_seconds: self.sources_without_webhook_seconds,
+            },
             oidc: OidcSettings {
                 issuer: self.oidc_issuer,
                 client_id: self.oidc_client_id,
@@ -240,7 +254,7 @@ mod tests {
 
     /// Asks the deserializer itself, so that a new key cannot be forgotten.
     fn keys_of_the_file() -> Vec<String> {
-        let sections = ["base_images", "oidc", "mail"];
+        let sections = ["base_images", "sources", "oidc", "mail"];
         let mut keys = keys_expected("no-such-key = 1");
         assert!(keys.len() > 15 + sections.len(), "{keys:?}");
         keys.retain(|key| !sections.contains(&key.as_str()));

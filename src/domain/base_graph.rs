@@ -140,7 +140,12 @@ impl Graph {
     /// A circle is cut where it comes back: whoever made what moved is not rebuilt for it, and of others in a circle the
     /// one nearest to the move is built first.
     pub fn consequences(&self, moved: &[Moved<'_>]) -> Consequences {
-        let depths = self.reached(moved);
+        self.consequences_for(moved, |_, _| true)
+    }
+
+    /// The same, where of those that stand on what moved themselves only these `follow`.
+    pub fn consequences_for(&self, moved: &[Moved<'_>], follows: impl Fn(&Moved<'_>, &Target) -> bool) -> Consequences {
+        let depths = self.reached(moved, follows);
         let mut waits = self.waits(&depths);
         let mut order: Vec<(usize, Option<String>)> = Vec::with_capacity(depths.len());
         let mut done = HashSet::new();
@@ -195,12 +200,13 @@ impl Graph {
     }
 
     /// How far from the move everything is that it reaches.
-    fn reached(&self, moved: &[Moved<'_>]) -> BTreeMap<usize, usize> {
+    fn reached(&self, moved: &[Moved<'_>], follows: impl Fn(&Moved<'_>, &Target) -> bool) -> BTreeMap<usize, usize> {
         let mut depths = BTreeMap::new();
         let mut next = VecDeque::new();
         for moved in moved {
             for &target in self.standing_on(moved.image) {
-                if moved.concerns(&self.targets[target]) && depths.insert(target, 0).is_none() {
+                let is_first = moved.concerns(&self.targets[target]) && follows(moved, &self.targets[target]);
+                if is_first && depths.insert(target, 0).is_none() {
                     next.push_back((target, 0));
                 }
             }

@@ -119,6 +119,8 @@ pub enum Cause {
     },
     /// The time had come that the rule's schedule names.
     Schedule { cron: String, time_zone: String },
+    /// The source was looked at, and a push had come of which no webhook told.
+    Poll,
 }
 
 impl Cause {
@@ -126,7 +128,7 @@ impl Cause {
     pub fn user(&self) -> Option<&str> {
         match self {
             Self::Manual { user } | Self::Create { user } | Self::Retry { user, .. } => Some(user),
-            Self::Push { .. } | Self::BaseImage { .. } | Self::Schedule { .. } => None,
+            Self::Push { .. } | Self::BaseImage { .. } | Self::Schedule { .. } | Self::Poll => None,
         }
     }
 
@@ -138,6 +140,7 @@ impl Cause {
             Self::Retry { .. } => CauseKind::Retry,
             Self::BaseImage { .. } => CauseKind::BaseImage,
             Self::Schedule { .. } => CauseKind::Schedule,
+            Self::Poll => CauseKind::Poll,
         }
     }
 }
@@ -152,16 +155,18 @@ pub enum CauseKind {
     Retry,
     BaseImage,
     Schedule,
+    Poll,
 }
 
 impl CauseKind {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Push,
         Self::Manual,
         Self::Create,
         Self::Retry,
         Self::BaseImage,
         Self::Schedule,
+        Self::Poll,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -172,6 +177,7 @@ impl CauseKind {
             Self::Retry => "retry",
             Self::BaseImage => "base_image",
             Self::Schedule => "schedule",
+            Self::Poll => "poll",
         }
     }
 

@@ -106,12 +106,12 @@ impl Rule {
                 source_type.as_str()
             ));
         }
-        let compiled = match CompiledRule::new(self) {
-            Ok(compiled) => compiled,
-            // Saved rules were checked; one that was not builds nothing and says so.
-            Err(invalid) => return Match::Refused(invalid.to_string()),
-        };
-        compiled.matches(name)
+        self.matcher().matches(name)
+    }
+
+    /// This rule, ready to be held against many refs of its own type.
+    pub fn matcher(&self) -> Matcher<'_> {
+        Matcher(CompiledRule::new(self))
     }
 
     /// The ref name, where the rule has a literal one.
@@ -213,6 +213,20 @@ fn is_argument_name(name: &str) -> bool {
 /// The text between the slashes, where a source is a regular expression.
 fn pattern_of(source: &str) -> Option<&str> {
     source.strip_prefix('/')?.strip_suffix('/')
+}
+
+/// A rule that is held against many refs; made by [`Rule::matcher`].
+pub struct Matcher<'a>(Result<CompiledRule<'a>, InvalidRule>);
+
+impl Matcher<'_> {
+    /// What the rule makes of a ref of its type.
+    pub fn matches(&self, name: &str) -> Match {
+        match &self.0 {
+            Ok(compiled) => compiled.matches(name),
+            // Saved rules were checked; one that was not builds nothing and says so.
+            Err(invalid) => Match::Refused(invalid.to_string()),
+        }
+    }
 }
 
 /// A rule's source and templates, checked.

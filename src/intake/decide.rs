@@ -72,7 +72,7 @@ pub fn preview_rule(rule: &Rule, source_type: SourceType, name: &str) -> Result<
 }
 
 /// Whether a push builds only if files were changed that the rule is about. A tag has no commit before it to compare with.
-fn may_be_skipped(rule: &Rule, source_type: SourceType) -> bool {
+pub(super) fn may_be_skipped(rule: &Rule, source_type: SourceType) -> bool {
     source_type == SourceType::Branch && !rule.paths.is_empty()
 }
 

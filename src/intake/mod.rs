@@ -1,8 +1,10 @@
-//! From an event to queued builds: webhooks, clicks, retries, replays, schedules, and what follows from base images.
+//! From an event to queued builds: webhooks, clicks, retries, replays, schedules, looks at sources, and what follows from base
+//! images.
 //! Everything that starts a build goes through [`Intake`], and is recorded in the ledger together with what it led to.
 //! Reports of registries start none by themselves.
 
 mod decide;
+mod missed;
 mod rebuild;
 mod registry_event;
 mod scheduled;

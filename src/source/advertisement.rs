@@ -72,6 +72,11 @@ impl Advertisement {
         &self.raw
     }
 
+    /// Every name with what it points to, in the server's order.
+    pub(super) fn refs(&self) -> impl Iterator<Item = (&[u8], Oid)> {
+        self.refs.iter().map(|found| (found.name.as_slice(), found.oid))
+    }
+
     /// Whether any commit that a ref leads to may be asked for by its sha.
     pub(super) fn gives_reachable(&self) -> bool {
         self.has_capability("allow-reachable-sha1-in-want")
@@ -246,6 +251,25 @@ mod tests {
             Some("refs/tags/v1")
         );
         assert_eq!(advertisement.raw(), answer.as_bytes());
+    }
+
+    #[test]
+    fn branches_and_tags_are_listed_with_the_commits_that_tags_lead_to() {
+        let answer = answer(&[
+            format!("{A} HEAD\0agent=x\n"),
+            format!("{A} refs/heads/main\n"),
+            format!("{A} refs/pull/1/head\n"),
+            format!("{B} refs/tags/v1\n"),
+            format!("{A} refs/tags/v1^{{}}\n"),
+            format!("{A} refs/tags/v2\n"),
+            format!("{B} refs/tags/other^{{}}\n"),
+        ]);
+        let listed = crate::source::list::advertised(&read(&answer, 9).unwrap());
+        let listed: Vec<_> = listed
+            .iter()
+            .map(|found| (found.name.as_str(), found.commit.as_str(), found.object.as_str()))
+            .collect();
+        assert_eq!(listed, [("main", A, A), ("v1", A, B), ("v2", A, A)]);
     }
 
     #[test]

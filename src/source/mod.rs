@@ -18,6 +18,7 @@ mod follow;
 mod gitmodules;
 mod http;
 mod limits;
+mod list;
 mod local;
 mod mirror;
 mod objects;
@@ -45,11 +46,15 @@ use self::limits::Limits;
 use self::mirror::{MirrorKey, Mirrors};
 use self::submodules::Submodules;
 use crate::domain::progress::Progress;
+use crate::domain::remote_refs::RemoteRef;
 use crate::domain::rule::SourceType;
 use crate::domain::source_url::{SourcePolicy, SourceUrl};
 
 /// Longest time that telling what was changed may take.
 const TIME_TO_COMPARE: Duration = Duration::from_secs(120);
+
+/// Longest time that a question for branches and tags may take.
+const TIME_TO_LIST: Duration = Duration::from_secs(60);
 
 /// Where mirrors are kept, and the bounds of every fetch.
 #[derive(Debug, Clone)]
@@ -190,6 +195,29 @@ impl Sources {
             ..self.begin(url, credentials, progress, cancel)?
         };
         changes::find(fetch, key, comparison).await
+    }
+
+    /// The source's branches and tags, by one question; nothing is fetched, and the mirror is left alone.
+    ///
+    /// The same gate and limits hold as for a fetch, with less time.
+    pub async fn list(
+        &self,
+        url: &SourceUrl,
+        credentials: Option<GitCredentials>,
+        cancel: &CancellationToken,
+    ) -> Result<Vec<RemoteRef>, SourceError> {
+        let cancel = cancel.child_token();
+        let _canceled_when_dropped = cancel.clone().drop_guard();
+        let config = SourceConfig {
+            fetch_timeout: self.config.fetch_timeout.min(TIME_TO_LIST),
+            stall_timeout: self.config.stall_timeout.min(TIME_TO_LIST / 2),
+            ..(*self.config).clone()
+        };
+        let fetch = Fetch {
+            limits: Arc::new(Limits::start(&config, cancel.clone())),
+            ..self.begin(url, credentials, Arc::new(list::Untold), cancel)?
+        };
+        list::list(fetch).await
     }
 
     fn begin(

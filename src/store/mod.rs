@@ -22,6 +22,7 @@ mod members;
 mod organisations;
 mod outbox;
 mod path_filters;
+mod polls;
 mod profiles;
 mod queue;
 mod registries;
@@ -75,6 +76,7 @@ pub use self::{
     organisations::{Organisation, OrganisationAdded, OrganisationCounts, OrganisationDeleted},
     outbox::WaitingMail,
     path_filters::{BuiltCommit, Earlier},
+    polls::{DuePoll, EndedPoll, Known, LastSeen, PollClaim, PollState},
     profiles::Profile,
     queue::{Leased, PoisonLimit},
     registries::{NewRegistry, RegistryRow},

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Store, StoreError, Tx, on, repositories, schedules, to_json};
+use super::{Store, StoreError, Tx, on, polls, repositories, schedules, to_json};
 use crate::domain::{
     ids::{HookId, RepositoryId, RuleId},
     limits::Limits,
@@ -82,6 +82,7 @@ impl Store {
         write_rules(&mut tx, id, &change.rules, new.now).await?;
         write_links(&mut tx, id, &change.links).await?;
         write_ignored_bases(&mut tx, id, &change.ignored_base_images).await?;
+        polls::make_due(&mut tx, id, new.now).await?;
         if let Some(secrets) = &change.build_secrets {
             write_build_secrets(&mut tx, id, secrets).await?;
         }

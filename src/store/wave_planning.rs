@@ -1,6 +1,6 @@
 //! From a move to what is rebuilt for it: who stands on an old version, and what a wave is made of once it has settled.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 
@@ -76,7 +76,8 @@ impl Store {
         pusher(reader.handle(), image, digest).await
     }
 
-    /// Begins the wave that settles, if its time has come. What older waves have still to do for the same is left to it.
+    /// Begins the wave that settles, if its time has come. What older waves have still to do for the same is left to it. One
+    /// that nobody needs any more is forgotten.
     pub async fn begin_settled_wave(&self, now: DateTime<Utc>) -> Result<Option<(WaveId, BegunWave)>, StoreError> {
         let mut tx = self.begin().await?;
         // Touching the row locks it on PostgreSQL: one process alone begins it.
@@ -102,7 +103,16 @@ impl Store {
             .map(|(image, access, to)| Moved { image, access, to })
             .collect();
         let graph = base_graph::graph(tx.handle()).await?;
-        let consequences = graph.consequences(&moved);
+        // Another server may have seen a move too, and added it after the wave of it had begun.
+        let mut known = HashMap::new();
+        for moved in &moved {
+            known.insert(moved.image, dealt_with(tx.handle(), moved.image, moved.to).await?);
+        }
+        let follows = |moved: &Moved<'_>, target: &Target| !known[moved.image].contains(&place(target));
+        let consequences = graph.consequences_for(&moved, follows);
+        if consequences.items.is_empty() {
+            delete(&mut tx, &id).await?;
+        }
         let needless = take_over(&mut tx, &id, &graph, consequences.items.iter().map(|item| item.target)).await?;
         let ids: Vec<WaveItemId> = consequences.items.iter().map(|_| WaveItemId::new()).collect();
         for (position, item) in consequences.items.iter().enumerate() {
@@ -289,6 +299,13 @@ async fn take_over(
         }
     }
     Ok(needless)
+}
+
+async fn delete(tx: &mut Tx, wave: &WaveId) -> Result<(), StoreError> {
+    on!(tx.handle(), c => {
+        sqlx::query("delete from waves where id = $1").bind(wave.as_str()).execute(c).await.map(drop)
+    })?;
+    Ok(())
 }
 
 async fn insert_item(

@@ -43,6 +43,7 @@ use crate::{
     clock::Clock,
     domain::{
         engine_health::EngineHealth,
+        polling::PollPace,
         repository::{Repository, default_image},
         source_url::SourcePolicy,
     },
@@ -84,6 +85,8 @@ pub struct WebSettings {
     pub started_with: Vec<(&'static str, String)>,
     /// Whether notifications can be sent.
     pub sends_mail: bool,
+    /// How often sources are looked at.
+    pub poll_pace: PollPace,
 }
 
 impl WebSettings {

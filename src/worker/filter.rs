@@ -1,4 +1,5 @@
-//! After the fetch: whether a push changed anything that the rule's path filter is about. In doubt it is built.
+//! After the fetch: whether a push changed anything that the rule's path filter is about, and, where no webhook told what the
+//! commit's message says, whether that asks for no build. In doubt it is built.
 //!
 //! What is compared with is what was built last, since a delivery may have been lost and a build may have failed; else what
 //! the branch pointed to before; else where it left the default branch.
@@ -8,7 +9,8 @@ use std::sync::Arc;
 use super::{attempt::Attempt, fault::Fault};
 use crate::{
     domain::{
-        build::{Before, Plan},
+        build::{Before, Cause, Plan},
+        event::asks_to_skip,
         path_filter::PathFilter,
         progress::Progress,
         source_url::SourceUrl,
@@ -29,6 +31,11 @@ pub(super) async fn needless(attempt: &Attempt<'_>, checkout: &Checkout) -> Resu
         progress,
         ..
     } = attempt;
+    if build.cause == Cause::Poll
+        && let Some(marker) = asks_to_skip(checkout.message())
+    {
+        return Ok(Some(format!("the commit message says {marker}")));
+    }
     let Some(before) = build.before.as_ref().filter(|_| !build.plan.paths.is_empty()) else {
         return Ok(None);
     };

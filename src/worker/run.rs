@@ -165,7 +165,7 @@ async fn conclude(
         Ok(Ending::Failed(failure)) => format!("failed ({}): {}", failure.kind.as_str(), failure.message),
         Ok(Ending::Canceled) => "canceled".to_owned(),
         Ok(Ending::Superseded { .. }) => "superseded: a newer build holds every tag".to_owned(),
-        Ok(Ending::Skipped { .. }) => "skipped: nothing was changed that the rule is about".to_owned(),
+        Ok(Ending::Skipped { reason }) => format!("skipped: {reason}"),
         Err(requeue) => format!("back to the queue: {}", requeue.why),
     };
     progress.line(&last_line);

@@ -88,6 +88,11 @@ fn rows() -> Vec<Row> {
             |_| json!({ "source_type": "branch", "source_name": "main" }),
             [401, 404, 404, 403, 403, 200, 200, 200, 200],
         ),
+        row("GET /api/v1/repositories/{namespace}/{name}/poll", MAY_READ),
+        row(
+            "POST /api/v1/repositories/{namespace}/{name}/poll",
+            [401, 404, 404, 403, 403, 202, 202, 202, 202],
+        ),
         row("GET /api/v1/repositories/{namespace}/{name}/builds", MAY_READ),
         row(
             "GET /api/v1/repositories/{namespace}/{name}/deliveries",
@@ -345,6 +350,12 @@ impl World {
             .await;
         self.invitation = text(&made["id"]);
         self.code = text(&made["code"]);
+        // What was made for an earlier turn would be gone through in each later one.
+        for wave in self.app.store.open_waves().await.unwrap() {
+            let now = self.app.clock.now();
+            self.app.store.cancel_wave(&wave.id, "root", now).await.unwrap();
+            assert!(self.app.store.end_wave_if_done(&wave.id, now).await.unwrap());
+        }
         self.paused_wave = self.wave_of(&format!("a{}", self.turn)).await;
         let id = WaveId::from(self.paused_wave.as_str());
         assert!(self.app.store.pause_wave(&id, true, "root").await.unwrap());

@@ -18,12 +18,15 @@ use hullworks::{
         build::Ending,
         engine_health::EngineHealth,
         ids::{BuildId, TokenId, UserId, WorkerId},
+        polling::PollPace,
         source_url::SourcePolicy,
     },
     intake::{Intake, IntakeSettings},
     logs::sealed::SealedLogs,
+    poller::{Poller, PollerParts, PollerSettings},
     scheduler::SchedulerParts,
     signals::Signals,
+    source::{SourceConfig, Sources},
     store::{Lease, Leased, NewToken, Store, User},
     tokens,
     vault::Vault,
@@ -48,6 +51,8 @@ pub struct App {
     pub logs: Arc<BuildLogs>,
     /// Starts nothing by itself: tests say when.
     pub scheduler: SchedulerParts,
+    /// The same of looks at sources.
+    pub poller: Poller,
     pub engine: watch::Sender<EngineHealth>,
     pub url: String,
     pub root: String,
@@ -66,6 +71,7 @@ pub struct Setup {
     pub builds_here: bool,
     pub provider: Option<SignInProvider>,
     pub sends_mail: bool,
+    pub allow_local_sources: bool,
 }
 
 impl Default for Setup {
@@ -74,6 +80,7 @@ impl Default for Setup {
             builds_here: true,
             provider: None,
             sends_mail: false,
+            allow_local_sources: false,
         }
     }
 }
@@ -117,7 +124,13 @@ impl App {
         ));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let source_policy = SourcePolicy { allow_local: false };
+        let source_policy = SourcePolicy {
+            allow_local: setup.allow_local_sources,
+        };
+        let poll_pace = PollPace {
+            poll: Duration::from_secs(3600),
+            without_webhook: Duration::from_secs(120),
+        };
         let settings = IntakeSettings {
             source_policy,
             default_registry: Some("r.example.com".to_owned()),
@@ -129,6 +142,17 @@ impl App {
             clock: clock.clone(),
             signals: signals.clone(),
         };
+        let poller = Poller::new(PollerParts {
+            store: store.clone(),
+            intake: intake.clone(),
+            sources: sources(&directory, source_policy),
+            vault: vault.clone(),
+            clock: clock.clone(),
+            settings: PollerSettings {
+                pace: poll_pace,
+                source_policy,
+            },
+        });
         let engine = watch::Sender::new(EngineHealth::Up("20.10.24".to_owned()));
         let router = web::router(AppState {
             store: store.clone(),
@@ -148,6 +172,7 @@ impl App {
                 builds_here: setup.builds_here,
                 started_with: vec![("concurrency", "2".to_owned())],
                 sends_mail: setup.sends_mail,
+                poll_pace,
             },
         });
         let server = AbortOnDropHandle::new(tokio::spawn(web::serve(listener, router, shutdown.clone())));
@@ -158,6 +183,7 @@ impl App {
             ahead,
             logs,
             scheduler,
+            poller,
             engine,
             url,
             root: String::new(),
@@ -284,6 +310,21 @@ impl App {
         assert_eq!(status, 202, "{started:#}");
         BuildId::from(started["builds"][0]["id"].as_str().unwrap())
     }
+}
+
+fn sources(directory: &tempfile::TempDir, policy: SourcePolicy) -> Sources {
+    let config = SourceConfig {
+        mirrors_dir: directory.path().join("mirrors"),
+        policy,
+        allow_private_addresses: false,
+        max_fetch_bytes: 1 << 20,
+        max_refs: 1000,
+        max_file_bytes: 1 << 20,
+        connect_timeout: Duration::from_secs(5),
+        stall_timeout: Duration::from_secs(5),
+        fetch_timeout: Duration::from_secs(20),
+    };
+    Sources::new(config).unwrap()
 }
 
 /// The document that most tests save.

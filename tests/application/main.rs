@@ -1,9 +1,16 @@
-//! The real router and store, without engine, registry or git: what the API promises, request by request.
+//! The real router and store, without engine or registry, and git only where sources are looked at: what the API promises, request by request.
 
 #![expect(
     clippy::unwrap_used,
     reason = "a test fails by panicking; Clippy sees only the functions with #[test] as tests"
 )]
+
+#[path = "../support/command.rs"]
+#[expect(dead_code, reason = "the system tests use more of it")]
+mod command;
+#[path = "../support/git_server.rs"]
+#[expect(dead_code, reason = "the system tests use more of it")]
+mod git_server;
 
 mod access;
 mod administration;
@@ -35,6 +42,7 @@ mod organisation_pages;
 mod organisations;
 mod pages;
 mod permissions;
+mod polls;
 mod protocol;
 mod provider_sign_in;
 mod registries;

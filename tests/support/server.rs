@@ -106,9 +106,14 @@ impl Server {
     async fn launch(options: Options, directory: TempDir) -> Self {
         let data = directory.path().join("data");
         fs::create_dir_all(&data).expect("a directory");
+        // Tests count what servers are asked, so sources are looked at only where that is what is tested.
+        let looks = match options.settings.contains("[sources]") {
+            true => "",
+            false => "[sources]\npoll_seconds = 0\n",
+        };
         fs::write(
             data.join("hullworks.toml"),
-            format!("allow_local_sources = true\n{}\n", options.settings),
+            format!("allow_local_sources = true\n{}\n{looks}", options.settings),
         )
         .expect("a file");
         let port = port::free();

@@ -15,6 +15,7 @@ mod hostile;
 mod logs;
 mod parts;
 mod paths;
+mod polls;
 mod push;
 mod queue;
 mod registry;

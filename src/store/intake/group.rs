@@ -159,9 +159,9 @@ impl<'a> Group<'a> {
         };
         let waiting = match self.refs.entry(of) {
             Entry::Occupied(read) => read.into_mut(),
-            Entry::Vacant(unread) => unread.insert(lookups::under_way(tx, of).await?),
+            Entry::Vacant(unread) => unread.insert(lookups::under_way(tx, of, new.received_at).await?),
         };
-        if let Some(build) = needless(request, waiting) {
+        if let Some(build) = needless(new, request, waiting) {
             accepted.builds.push(build.id.clone());
             accepted.under_way.push((request.rule_id.clone(), build.id.clone()));
             let state = if build.queued { "queued" } else { "running" };
@@ -170,7 +170,13 @@ impl<'a> Group<'a> {
                 Some(commit) => format!("{} of {name}", short(commit)),
                 None => name.clone(),
             };
-            let reason = format!("{what} is {state} already as build #{}", build.number);
+            let reason = match build.has_ended {
+                true => format!(
+                    "{what} was found by a look at the source before, and built as build #{}",
+                    build.number
+                ),
+                false => format!("{what} is {state} already as build #{}", build.number),
+            };
             return Ok((Outcome::Duplicate, reason));
         }
         let next = self.numbers.get_mut(&new.repository_id).ok_or_else(|| {
@@ -194,6 +200,7 @@ impl<'a> Group<'a> {
                 commit: request.commit.clone(),
                 push_order: order(request).to_owned(),
                 cancel_requested: false,
+                has_ended: false,
                 before,
                 row: Some(row),
             },
@@ -212,12 +219,18 @@ impl<'a> Group<'a> {
     }
 }
 
-/// The build that makes a request needless. One that may be skipped is no replacement for one that may not.
-fn needless<'w>(request: &BuildRequest, waiting: &'w [Waiting]) -> Option<&'w Waiting> {
+/// The build that makes a request needless. One that may be skipped is no replacement for one that may not. One that has
+/// ended is for a webhook that comes late; whoever takes a webhook once more asks for another.
+fn needless<'w>(new: &NewDelivery, request: &BuildRequest, waiting: &'w [Waiting]) -> Option<&'w Waiting> {
+    let is_webhook = new.delivery_id.is_some() && request.commit.is_some();
     let is_same = |build: &Waiting| request.commit.is_none() || build.commit == request.commit;
     let is_as_good = |build: &Waiting| request.before.is_some() || build.before.is_none();
+    let counts = |build: &Waiting| match build.has_ended {
+        true => is_webhook,
+        false => is_as_good(build) && !build.cancel_requested,
+    };
     let mut waiting = waiting.iter().filter(|_| request.unless_under_way);
-    waiting.find(|build| is_same(build) && is_as_good(build) && !build.cancel_requested)
+    waiting.find(|build| is_same(build) && counts(build))
 }
 
 /// What a build is compared with that takes the place of others: what the first of them was, so that no change between is

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use chrono::{DateTime, TimeDelta, Utc};
+
 use super::{BuildRequest, NewDelivery, StoreError, Tx, from_json, group::Ref, on, rows};
 use crate::domain::{
     build::Before,
@@ -15,15 +17,17 @@ pub(super) struct Known {
     pub builds: Vec<BuildId>,
 }
 
-/// A build that is queued or running.
+/// A build that is queued or running, or that a look at the source found lately.
 pub(super) struct Waiting {
     pub id: BuildId,
     pub number: i64,
-    /// Else it is running.
+    /// Else it is running, or has ended.
     pub queued: bool,
     pub commit: Option<String>,
     pub push_order: String,
     pub cancel_requested: bool,
+    /// A look found it, and its end is past.
+    pub has_ended: bool,
     pub before: Option<Before>,
     /// Where its row is, if it was queued by an earlier delivery of the group and is not written yet.
     pub row: Option<usize>,
@@ -135,32 +139,46 @@ impl Known {
     }
 }
 
-/// In the order of the columns of [`UNDER_WAY`].
-type WaitingRow = (String, i64, bool, Option<String>, String, bool, Option<String>);
+/// Builds that looks at the source found count for a day after their end, so that webhooks that come late find them; but only
+/// the newest of a ref: what was built since may have moved it there and back.
+const LATE: TimeDelta = TimeDelta::days(1);
 
-pub(in crate::store) const UNDER_WAY: &str = "select id, number, status = 'queued', commit_sha, push_order, cancel_requested, before_sha from builds \
+/// One statement, as each costs its way to the database.
+pub(in crate::store) const UNDER_WAY: &str = "select id, number, status = 'queued', commit_sha, push_order, cancel_requested, before_sha, \
+     false as has_ended from builds \
      where repository_id = $1 and rule_id = $2 and source_name = $3 and source_type = $4 \
-     and status in ('queued', 'running') order by id";
+     and status in ('queued', 'running') \
+     union all select id, number, false, commit_sha, push_order, false, before_sha, true as has_ended from builds found \
+     where repository_id = $1 and rule_id = $2 and source_name = $3 and source_type = $4 and cause_kind = 'poll' \
+     and status not in ('queued', 'running') and queued_at >= $5 \
+     and not exists (select 1 from builds later where later.repository_id = $1 and later.source_name = $3 \
+     and later.id > found.id and later.rule_id = $2 and later.source_type = $4) \
+     order by id";
 
-/// The builds of a ref that are queued or running, in the order of their ids.
-pub(super) async fn under_way(tx: &mut Tx, of: Ref<'_>) -> Result<Vec<Waiting>, StoreError> {
+/// In the order of the columns of [`UNDER_WAY`].
+type WaitingRow = (String, i64, bool, Option<String>, String, bool, Option<String>, bool);
+
+/// The builds of a ref that are queued or running, and the last one if a look found it lately, in the order of their ids.
+pub(super) async fn under_way(tx: &mut Tx, of: Ref<'_>, now: DateTime<Utc>) -> Result<Vec<Waiting>, StoreError> {
     let found: Vec<WaitingRow> = on!(tx.handle(), c => {
         sqlx::query_as(UNDER_WAY)
             .bind(of.repository.as_str())
             .bind(of.rule.as_str())
             .bind(of.source_name)
             .bind(of.source_type.as_str())
+            .bind(now - LATE)
             .fetch_all(c)
             .await
     })?;
     let waiting = found.into_iter().map(
-        |(id, number, queued, commit, push_order, cancel_requested, before)| Waiting {
+        |(id, number, queued, commit, push_order, cancel_requested, before, has_ended)| Waiting {
             id: id.into(),
             number,
             queued,
             commit,
             push_order,
             cancel_requested,
+            has_ended,
             before: before.as_deref().map(Before::parse),
             row: None,
         },

@@ -11,6 +11,7 @@ use super::{Accepted, BuildRequest, NewDelivery, Outcome, StoreError, Tx, contri
 use crate::domain::{
     build::{Before, Cause},
     ids::{BuildId, DeliveryId, RepositoryId},
+    remote_refs::MANY,
 };
 
 /// Most rows of one statement.
@@ -103,7 +104,7 @@ impl<'a> Rows<'a> {
             Cause::Manual { user } | Cause::Create { user } | Cause::Retry { user, .. } => {
                 Some(((user.as_str(), &row.new.repository_id), row.new.received_at))
             }
-            Cause::Push { .. } | Cause::BaseImage { .. } | Cause::Schedule { .. } => None,
+            Cause::Push { .. } | Cause::BaseImage { .. } | Cause::Schedule { .. } | Cause::Poll => None,
         };
         self.builds.iter().filter_map(by).collect()
     }
@@ -180,12 +181,18 @@ async fn write_builds(tx: &mut Tx, rows: &[BuildRow<'_>]) -> Result<(), StoreErr
                 .bind(superseded.as_ref().map(|superseded| superseded.at))
                 .bind(superseded.as_ref().map_or(0, |superseded| superseded.line.len() as i64))
                 .bind(request.cause.kind().as_str())
-                .bind(i64::from(request.cause.kind().is_automatic()))
+                .bind(i64::from(waits_for_others(new, request)))
                 .bind(before.as_ref().map(Before::as_str));
         }
         query.execute(c).await.map(drop)
     })?;
     Ok(())
+}
+
+/// Whether a build goes behind those that somebody waits for: so do the many that one look found.
+fn waits_for_others(new: &NewDelivery, request: &BuildRequest) -> bool {
+    let is_one_of_many = request.cause == Cause::Poll && new.requests.len() > MANY;
+    request.cause.kind().is_automatic() || is_one_of_many
 }
 
 async fn write_lines(tx: &mut Tx, lines: &[(&BuildId, &str)]) -> Result<(), StoreError> {

@@ -9,7 +9,7 @@ use crate::{
         ids::WorkerId,
     },
     store::{
-        build_history, builds, deliveries, intake, logs, path_filters as path_filter_sql, queue as queue_sql,
+        build_history, builds, deliveries, intake, logs, path_filters as path_filter_sql, polls, queue as queue_sql,
         repository_lists, schedules as schedules_sql, tags as tags_sql,
     },
 };
@@ -181,6 +181,16 @@ async fn what_is_asked_often_is_answered_from_an_index() {
         (
             intake::UNDER_WAY,
             "INDEX builds_by_ref (repository_id=? AND rule_id=? AND source_name=? AND source_type=?)",
+        ),
+        (
+            intake::UNDER_WAY,
+            "INDEX builds_of_polls (repository_id=? AND rule_id=? AND source_name=? AND source_type=?)",
+        ),
+        (polls::DUE, "INDEX polls_by_next_at (next_at<?)"),
+        (polls::LAST_WEBHOOK, "INDEX deliveries_by_repository (repository_id=?)"),
+        (
+            polls::OF_REF,
+            "INDEX builds_by_repository_source (repository_id=? AND source_name=?)",
         ),
         (
             intake::SUPERSEDE,

@@ -15,6 +15,7 @@ mod organisations;
 mod outbox;
 mod path_filters;
 mod people;
+mod polls;
 mod queue;
 mod registries;
 mod repositories;

@@ -160,8 +160,23 @@ async fn a_build_that_ran_after_the_change_is_not_repeated() {
     world.succeed(&leased, &[&on(BASE, "b2")], "app2").await;
     world.let_pass(10);
     world.pass().await;
-    assert_eq!(world.items(&wave).await.len(), 0);
-    assert_eq!(world.get(&wave).await.state, WaveState::Done);
+    assert_eq!(
+        world.store().wave(&wave).await.unwrap(),
+        None,
+        "nobody needs it any more"
+    );
+    assert!(world.claim().await.is_none());
+}
+
+#[tokio::test]
+async fn a_move_that_another_server_saw_too_late_makes_no_second_wave() {
+    let world = World::new().await;
+    world.built("app", &[&on(BASE, "b1")], "app1").await;
+    let first = world.wave(BASE, "b2").await;
+    let second = world.wave(BASE, "b2").await;
+    assert_ne!(first, second);
+    assert_eq!(world.store().wave(&second).await.unwrap(), None);
+    assert_eq!(world.told(&first).await, "app building");
 }
 
 #[tokio::test]

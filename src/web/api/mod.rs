@@ -12,6 +12,7 @@ mod members;
 mod openapi;
 mod organisations;
 mod pagination;
+pub mod polls;
 mod registries;
 mod repositories;
 mod save;

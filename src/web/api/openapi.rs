@@ -12,8 +12,8 @@ use utoipa::{
 use utoipa_axum::router::OpenApiRouter;
 
 use super::{
-    audit, base_images, builds, deliveries, health, logs, members, organisations, registries, repositories, stars,
-    triggers, waves,
+    audit, base_images, builds, deliveries, health, logs, members, organisations, polls, registries, repositories,
+    stars, triggers, waves,
 };
 use crate::web::{
     Web,
@@ -56,6 +56,7 @@ pub fn described_routes() -> OpenApiRouter<Web> {
     OpenApiRouter::with_openapi(Description::openapi())
         .merge(health::routes())
         .merge(repositories::routes())
+        .merge(polls::routes())
         .merge(stars::routes())
         .merge(triggers::routes())
         .merge(builds::routes())

@@ -46,6 +46,7 @@ mod sign_in;
 mod theme;
 mod trigger;
 mod viewer;
+mod watching;
 mod words;
 
 use axum::{Router, extract::Request, middleware, middleware::Next, response::Response};
@@ -82,6 +83,7 @@ pub fn routes() -> Router<Web> {
         .merge(sign_in::routes())
         .merge(theme::routes())
         .merge(trigger::routes())
+        .merge(watching::routes())
         .layer(middleware::from_fn(forget_shown_notice))
         .merge(assets::routes())
         .layer(CompressionLayer::new())

@@ -21,6 +21,7 @@ use super::{
     repository_tags::TagRow,
     trigger::TriggerForm,
     viewer::Viewer,
+    watching::WatchingCard,
     words::{When, short},
 };
 use crate::{
@@ -28,6 +29,7 @@ use crate::{
     store::RepositoryDocuments,
     web::{
         Web,
+        api::polls,
         auth::visible_repository,
         base_images::{self, RepositoryBase},
         parameters::{Query, Segments},
@@ -71,6 +73,7 @@ struct Overview {
     behind: Option<Behind>,
     tags: Vec<TagRow>,
     source: SourceAddress,
+    watching: WatchingCard,
     updated: When,
     badge: Badge,
 }
@@ -189,6 +192,7 @@ async fn overview(
         behind,
         tags: tags.into_iter().map(|tag| TagRow::new(tag, &image, now)).collect(),
         source: SourceAddress::new(&repository.source.url),
+        watching: WatchingCard::new(polls::watching(&web, &viewer.caller, &repository).await?, now),
         updated: When::new(repository.updated_at, now),
         trigger: TriggerForm::new(&viewer, &repository, &head.path),
         viewer,

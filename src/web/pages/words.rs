@@ -117,6 +117,7 @@ pub fn cause(cause: &Cause, source_name: &str, commit: Option<&str>) -> String {
         (Cause::Create { user }, _) => format!("first build, by {user}"),
         (Cause::Retry { user, .. }, _) => format!("retried by {user}"),
         (Cause::BaseImage { image: base, .. }, _) => format!("new version of {}", image(base)),
+        (Cause::Poll, _) => "a push that no webhook told of".to_owned(),
         (Cause::Schedule { cron, time_zone }, _) => format!("schedule {cron} in {time_zone}"),
     }
 }
@@ -130,6 +131,7 @@ pub fn cause_kind(kind: CauseKind) -> &'static str {
         CauseKind::Retry => "a retry",
         CauseKind::BaseImage => "a base image",
         CauseKind::Schedule => "a schedule",
+        CauseKind::Poll => "a look at the source",
     }
 }
 
