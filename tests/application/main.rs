@@ -6,7 +6,6 @@
 )]
 
 #[path = "../support/command.rs"]
-#[expect(dead_code, reason = "the system tests use more of it")]
 mod command;
 #[path = "../support/git_server.rs"]
 #[expect(dead_code, reason = "the system tests use more of it")]
