@@ -260,7 +260,6 @@ mod tests {
         pace.failed("r.example", Some(Duration::from_secs(300)), at(0));
         pace.succeeded("r.example", of(100, 100), at(1));
         pace.failed("r.example", None, at(2));
-        pace.started("r.example", at(3));
         assert_eq!(due(&pace, 3), 297, "whatever questions that were on their way came to");
     }
 

@@ -96,7 +96,12 @@ async fn a_payload_is_laid_out_and_escaped() {
     let (_, list) = app.get("/api/v1/repositories/ann/app/deliveries").await;
     let click = format!("{LEDGER}/{}", list["items"][0]["id"].as_str().unwrap());
     let click = app.browser("ann").await.get(&click).await;
-    assert!(click.text.contains("A click or a schedule brings none") && !click.text.contains("/replay"));
+    assert!(
+        click
+            .text
+            .contains("A click, a schedule and a look at the source bring none")
+            && !click.text.contains("/replay")
+    );
 }
 
 #[tokio::test]

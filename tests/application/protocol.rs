@@ -12,17 +12,17 @@ use crate::{
 async fn addresses(app: &App) -> Vec<(Method, String)> {
     let repository = app.app().await;
     let build = app.trigger().await;
-    app.put(
-        "/api/v1/namespaces/ann/registries/r.example.com",
-        json!({ "username": "u", "password": "p" }),
-    )
-    .await;
-    let hook = repository["webhook"]["url"]
-        .as_str()
-        .unwrap()
-        .rsplit('/')
-        .next()
-        .unwrap();
+    let (_, registry) = app
+        .put(
+            "/api/v1/namespaces/ann/registries/r.example.com",
+            json!({ "username": "u", "password": "p" }),
+        )
+        .await;
+    let last_part = |document: &Value| {
+        let url = document["webhook"]["url"].as_str().unwrap();
+        url.rsplit('/').next().unwrap().to_owned()
+    };
+    let (hook, registry_hook) = (last_part(&repository), last_part(&registry));
     let described = operations(&description(app).await);
     let filled = described.into_iter().map(|(path, method, _)| {
         let path = path
@@ -31,7 +31,11 @@ async fn addresses(app: &App) -> Vec<(Method, String)> {
             .replace("{id}", build.as_str())
             .replace("{host}", "r.example.com")
             .replace("{provider}", "github")
-            .replace("{hook_id}", hook);
+            .replace(
+                "/webhooks/registry/{hook_id}",
+                &format!("/webhooks/registry/{registry_hook}"),
+            )
+            .replace("{hook_id}", &hook);
         (method, path)
     });
     let pages = ["/", "/api/openapi.json"].map(|path| (Method::GET, path.to_owned()));
