@@ -161,7 +161,7 @@ macro_rules! select_items {
 pub(super) use select_items;
 
 impl Store {
-    /// Makes a move part of the wave that settles, or of a new one. It settles a pause later; more moves put that off, up
+    /// Makes a move part of the wave that settles, or of a new one, unless an open wave carries it already. It settles a pause later; more moves put that off, up
     /// to ten pauses.
     pub async fn add_move(&self, moved: &WaveMove, pause: TimeDelta, now: DateTime<Utc>) -> Result<WaveId, StoreError> {
         let mut tx = self.begin().await?;
@@ -178,6 +178,21 @@ impl Store {
             .await
             .map(drop)
         })?;
+        // Seen by another look, or another server, which was faster: a wave carries it already.
+        let carried: Option<String> = on!(tx.handle(), c => {
+            sqlx::query_scalar(
+                "select w.id from wave_moves m join waves w on w.id = m.wave_id where m.image = $1 and m.access = $2 \
+                 and m.to_digest = $3 and not m.inner_move and w.ended_at is null and w.state <> 'settling' limit 1",
+            )
+            .bind(&moved.image)
+            .bind(&moved.access)
+            .bind(&moved.to)
+            .fetch_optional(c)
+            .await
+        })?;
+        if let Some(wave) = carried {
+            return Ok(wave.into());
+        }
         let row: WaveRow = on!(tx.handle(), c => {
             sqlx::query_as(select_waves!("where state = 'settling'")).fetch_one(c).await
         })?;
