@@ -44,9 +44,7 @@ pub async fn measure(table: &mut Table) {
     let first = format!("{}/base/image:tag-0", registry.host());
     engine.import_busybox(&first, "base").await;
     engine.push(&first).await;
-    registry
-        .tag_again("base/image", "tag-0", (1..IMAGES).map(|n| format!("tag-{n}")))
-        .await;
+    tag_again(&registry).await;
     looks(table, &registry).await;
     cycle(table, &registry).await;
     follow(table, &engine).await;
