@@ -17,7 +17,7 @@ const SETTINGS: &str = "[sources]\npoll_seconds = 30\nwithout_webhook_seconds = 
 /// Waits until the source of `admin/app` was looked at after a moment, and returns when.
 async fn look_after(world: &World, moment: &Value) -> Value {
     let found = wait::until_some(LOOKED, async || {
-        let response = world.server.get("/api/v1/repositories/admin/app/poll").send().await;
+        let response = world.server.get("/repositories/admin/app/poll").send().await;
         let watching: Value = response.ok()?.json().await.ok()?;
         let last = watching["last_look_at"].clone();
         (!last.is_null() && last != *moment).then_some(last)
