@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 /// Size of a box, in the units of the drawing.
-pub const WIDTH: i64 = 216;
+pub const WIDTH: i64 = 240;
 pub const HEIGHT: i64 = 44;
 
 /// Room between two columns, in which the lines bend, and between two things of a column.

@@ -104,6 +104,11 @@ async fn what_a_repository_follows_is_changed_by_clicks_and_shown_as_a_graph() {
     browser.sees_in("#graph table", "admin/app:latest").await;
     // What admin/base is built on, itself, and what is built on it.
     assert_eq!(browser.count("#graph .graph-frame a").await, 3);
+    let outside = "return [...document.querySelectorAll('#graph .graph-frame a')].filter((link) => {
+        const right = (part) => link.querySelector(part).getBoundingClientRect().right;
+        return right('.name') > right('rect');
+    }).length";
+    assert_eq!(browser.run(outside, vec![]).await, 0, "names that leave their boxes");
     browser.choose("What stands on", &image).await;
     browser.press_in("main", "Show").await;
     browser

@@ -10,8 +10,9 @@ const MOST_LINES: usize = 2000;
 /// Room around the boxes, so that no outline is cut off.
 const MARGIN: i64 = 4;
 
-/// Characters of a name that a box has room for.
-const LONGEST: usize = 29;
+/// Characters of a name that a box has room for, in a wide font too: one with corners, and one with round ends.
+const LONGEST_OURS: usize = 27;
+const LONGEST_ELSEWHERE: usize = 25;
 
 /// What a box stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +94,7 @@ impl Picture {
         let boxes = layout.boxes.iter().zip(nodes).map(|(corner, node)| BoxView {
             x: corner.x + MARGIN,
             y: corner.y + MARGIN,
-            short: shorten(&node.name, LONGEST),
+            short: shorten(&node.name, if node.is_ours { LONGEST_OURS } else { LONGEST_ELSEWHERE }),
             node,
         });
         let lines: Vec<LineView> = layout
