@@ -45,7 +45,7 @@ impl Store {
         {
             return Ok(vec![]);
         }
-        let graph = base_graph::graph(reader.handle()).await?;
+        let graph = base_graph::graph_above(reader.handle(), &[&key.image]).await?;
         let dealt_with = dealt_with(reader.handle(), &key.image, digest).await?;
         let standing = graph.standing_on(&key.image);
         let mut outdated = Vec::new();
@@ -102,7 +102,8 @@ impl Store {
             .iter()
             .map(|(image, access, to)| Moved { image, access, to })
             .collect();
-        let graph = base_graph::graph(tx.handle()).await?;
+        let images: Vec<&str> = moved.iter().map(|moved| moved.image).collect();
+        let graph = base_graph::graph_above(tx.handle(), &images).await?;
         // Another server may have seen a move too, and added it after the wave of it had begun.
         let mut known = HashMap::new();
         for moved in &moved {
